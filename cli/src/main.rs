@@ -1,0 +1,2 @@
+//! seatrial
+fn main() {}

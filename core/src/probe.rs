@@ -1,0 +1,221 @@
+//! A question about reachability and its answer, each one line of text.
+//!
+//! `laptop -> 203.0.113.10:8080/tcp  reaches web:80 from 203.0.113.50`
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::addr::{Family, Transport};
+use crate::topology::NodeName;
+
+pub mod text;
+
+/// One question: can `from` reach `target`?
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Probe {
+    /// Who asks.
+    pub from: NodeName,
+    /// Whom.
+    pub target: Target,
+    /// How.
+    pub ask: Ask,
+    /// Only this family; otherwise the resolver's first address, or that of the target.
+    pub family: Option<Family>,
+    /// What else.
+    pub options: ProbeOptions,
+}
+
+/// Whom a probe is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Target {
+    /// An address.
+    Address(IpAddr),
+    /// A name, resolved inside the source as its libc would.
+    Name(String),
+}
+
+/// What a probe sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Ask {
+    /// A connection, or a datagram that wants an answer.
+    Port(Transport, u16),
+    /// An echo request.
+    Echo,
+}
+
+/// Options of a probe; none of them usually.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProbeOptions {
+    /// `from=IP[:PORT]`: the source address, and port, the socket is bound to.
+    pub source: Option<(IpAddr, Option<u16>)>,
+    /// `raw`: a crafted frame, sent by a LAN machine.
+    pub raw: bool,
+    /// `ttl=N`.
+    pub ttl: Option<u8>,
+    /// `size=N`: bytes of payload.
+    pub size: Option<u16>,
+    /// `df`: don't fragment.
+    pub df: bool,
+    /// `mark=N`: the socket's mark.
+    pub mark: Option<u32>,
+}
+
+/// What came of a probe.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Outcome {
+    /// A node's listener answered this very probe.
+    Reaches {
+        /// Who answered.
+        node: NodeName,
+        /// On which of its ports; none for an echo.
+        port: Option<u16>,
+        /// The source it saw; in an expectation none asserts nothing.
+        from: Option<IpAddr>,
+    },
+    /// RST, or ICMP port unreachable.
+    Refused,
+    /// The connection was accepted and then closed without an answer.
+    Closed,
+    /// Another ICMP error came back, or the neighbour did not answer.
+    Unreachable(Option<Unreachable>),
+    /// Nothing came back within 5 s.
+    Dropped,
+    /// The source has no route.
+    NoRoute,
+    /// The source cannot resolve the name.
+    UnknownName,
+    /// A rule asks what cannot be known.
+    Depends {
+        /// The rule, as written.
+        rule: String,
+        /// What it asks.
+        what: String,
+    },
+}
+
+/// Why a target is unreachable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Unreachable {
+    /// No route further on.
+    Net,
+    /// The neighbour did not answer.
+    Host,
+    /// No such protocol.
+    Protocol,
+    /// Forbidden by a rule.
+    Prohibited,
+    /// Too large for a link.
+    TooBig,
+    /// The hop limit ran out.
+    TimeExceeded,
+}
+
+/// A fact about a node that is no packet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fact {
+    /// `NODE hostname is NAME`.
+    Hostname(String),
+    /// `NODE sees processes of NODE`.
+    SeesProcesses(NodeName),
+    /// `NODE sees no processes of NODE`.
+    SeesNoProcesses(NodeName),
+    /// `NODE has own NAMESPACE`.
+    HasOwn(NsKind),
+    /// `NODE shares NAMESPACE with NODE`.
+    Shares(NsKind, NodeName),
+    /// `NODE resolves NAME to ADDRESS, …`; no address at all is `to nothing`.
+    Resolves(String, Vec<IpAddr>),
+}
+
+/// A kind of Linux namespace (man 7 namespaces).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NsKind {
+    /// Network devices, addresses, routes, rules, sockets.
+    Network,
+    /// Mount points.
+    Mount,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Process ids.
+    Pid,
+    /// Host name and domain name.
+    Uts,
+    /// User and group ids.
+    User,
+    /// The root of the cgroup tree.
+    Cgroup,
+}
+
+impl NsKind {
+    /// All seven.
+    pub const ALL: [Self; 7] =
+        [Self::Network, Self::Mount, Self::Ipc, Self::Pid, Self::Uts, Self::User, Self::Cgroup];
+
+    /// The name used in trials and plans.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Mount => "mount",
+            Self::Ipc => "ipc",
+            Self::Pid => "pid",
+            Self::Uts => "uts",
+            Self::User => "user",
+            Self::Cgroup => "cgroup",
+        }
+    }
+}
+
+impl fmt::Display for NsKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Expectation {
+    /// A probe and what must come of it.
+    Probe(Probe, Outcome),
+    /// A fact about a node.
+    Fact(NodeName, Fact),
+}
+
+/// Something that happens to the topology while a trial runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// `stop NODE`.
+    Stop(NodeName),
+    /// `start NODE`.
+    Start(NodeName),
+    /// `replace NODE`: removed and made anew, as `up --force-recreate` does.
+    Replace(NodeName),
+    /// `connect NODE NETWORK`.
+    Connect(NodeName, String),
+    /// `disconnect NODE NETWORK`.
+    Disconnect(NodeName, String),
+    /// `rule NAMESPACE "iptables …"`.
+    Rule(NodeName, String),
+    /// `cut NODE.DEVICE`: nothing passes that wire.
+    Cut(NodeName, String),
+    /// `heal NODE.DEVICE`.
+    Heal(NodeName, String),
+    /// `loss N% NODE.DEVICE`.
+    Loss(NodeName, String, u8),
+}
+
+/// One step of a trial in which order matters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// Something must hold now.
+    Expect(Expectation),
+    /// Something changes now.
+    Change(Change),
+    /// `wait 31s`: milliseconds pass.
+    WaitMs(u64),
+    /// `at: 2s`: on to this time since the start, in milliseconds.
+    AtMs(u64),
+}

@@ -1,0 +1,1 @@
+//! The text of probes, outcomes, facts, changes and steps.

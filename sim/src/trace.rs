@@ -1,0 +1,143 @@
+//! A packet's journey: every hop, with who handled it, where, and by which rule.
+
+use seatrial_core::addr::IfName;
+use seatrial_core::plan::NsName;
+use seatrial_core::rules::Hook;
+use seatrial_core::topology::NodeName;
+
+use crate::packet::Packet;
+
+/// What happened to a probe's packets, in the order it happened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// The hops.
+    pub hops: Vec<Hop>,
+}
+
+/// One thing that happened to one packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hop {
+    /// Virtual time in microseconds since the world was built.
+    pub at_us: u64,
+    /// The network namespace.
+    pub ns: NsName,
+    /// The device it came in by or leaves by.
+    pub device: Option<IfName>,
+    /// The packet as it was before.
+    pub packet: Packet,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened to a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A process sent it from a socket.
+    Send {
+        /// Whose process.
+        node: NodeName,
+    },
+    /// A route was found.
+    Route {
+        /// As `ip route get` would say it: `203.0.113.50 dev eth0 src 203.0.113.10`.
+        text: String,
+    },
+    /// A rule matched.
+    Rule(RuleHit),
+    /// The chain's policy decided.
+    Policy {
+        /// The hook.
+        hook: Hook,
+        /// The table.
+        table: String,
+        /// The chain.
+        chain: String,
+        /// ACCEPT or DROP.
+        verdict: String,
+    },
+    /// Conntrack found or made an entry.
+    Conntrack {
+        /// NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED.
+        state: String,
+        /// The entry as `conntrack -L` writes it.
+        entry: String,
+    },
+    /// NAT rewrote it.
+    Rewrite {
+        /// The packet afterwards.
+        after: Packet,
+    },
+    /// A bridge forwarded it.
+    Bridge {
+        /// The bridge.
+        bridge: IfName,
+        /// The port it came in by; none from the bridge itself.
+        from: Option<IfName>,
+        /// Where it went.
+        to: BridgeTo,
+    },
+    /// It crossed to another device: a cable, a macvlan, the wire.
+    Cross {
+        /// The namespace on the other side.
+        ns: NsName,
+        /// The device on the other side.
+        device: IfName,
+    },
+    /// A neighbour was asked for, and answered or not.
+    Neighbour {
+        /// `203.0.113.50 is at 02:…`, or `203.0.113.1 does not answer`.
+        text: String,
+    },
+    /// A socket got it.
+    Deliver {
+        /// Whose process.
+        node: NodeName,
+        /// `nginx`-like words for it: `listener tcp 0.0.0.0:80`, `docker-proxy`, `resolver`.
+        socket: String,
+    },
+    /// A docker-proxy opened its own connection for it.
+    Proxied {
+        /// Where it connects to.
+        to: String,
+    },
+    /// The kernel answered with a packet of its own: RST, an ICMP error, an echo reply.
+    Answer {
+        /// What it answered.
+        what: String,
+    },
+    /// It went no further.
+    Drop {
+        /// The kernel's name for the reason (include/net/dropreason-core.h): NETFILTER_DROP, NO_SOCKET, …
+        reason: &'static str,
+        /// What decided it, in words: the rule, the check, the setting.
+        why: String,
+    },
+}
+
+/// A rule that matched a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleHit {
+    /// The hook it was reached from.
+    pub hook: Hook,
+    /// The table.
+    pub table: String,
+    /// The chain the rule stands in.
+    pub chain: String,
+    /// Its number in the chain, from 1.
+    pub number: usize,
+    /// The rule, as `iptables -S` writes it.
+    pub text: String,
+    /// What followed: ACCEPT, DROP, RETURN, `-> DOCKER`, DNAT, MASQUERADE, …
+    pub verdict: String,
+}
+
+/// Where a bridge sent a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BridgeTo {
+    /// The port its FDB names.
+    Port(IfName),
+    /// Every other port: a broadcast, or a MAC it does not know.
+    Flood,
+    /// Up, to the bridge's own addresses.
+    Local,
+}
