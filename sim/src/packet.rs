@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use seatrial_core::addr::{Family, MacAddr};
 use seatrial_core::rules::Protocol;
+use serde::{Serialize, Serializer};
 
 /// An IP packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Packet {
     /// Source address.
     pub src: IpAddr,
@@ -28,7 +29,8 @@ pub struct Packet {
 }
 
 /// A transport header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum L4 {
     /// TCP.
     Tcp(Tcp),
@@ -43,7 +45,7 @@ pub enum L4 {
 }
 
 /// Source and destination port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Ports {
     /// Source.
     pub src: u16,
@@ -52,7 +54,7 @@ pub struct Ports {
 }
 
 /// A TCP header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Tcp {
     /// Ports.
     pub ports: Ports,
@@ -107,8 +109,16 @@ impl fmt::Display for TcpFlags {
     }
 }
 
+/// As text: `SYN,ACK`.
+impl Serialize for TcpFlags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// An ICMP message; the type numbers are the family's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Icmp {
     /// Echo request or reply.
     Echo {
@@ -140,7 +150,7 @@ pub enum Icmp {
 }
 
 /// The headers an ICMP error quotes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Quoted {
     /// Source address.
     pub src: IpAddr,
@@ -155,7 +165,8 @@ pub struct Quoted {
 }
 
 /// What a payload says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Payload {
     /// Nothing.
     Empty,
@@ -179,7 +190,7 @@ pub enum Payload {
 }
 
 /// Tells one probe's packets from another's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Nonce(pub u64);
 
 impl Packet {

@@ -4,18 +4,19 @@ use seatrial_core::addr::IfName;
 use seatrial_core::plan::NsName;
 use seatrial_core::rules::Hook;
 use seatrial_core::topology::NodeName;
+use serde::Serialize;
 
 use crate::packet::Packet;
 
 /// What happened to a probe's packets, in the order it happened.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Trace {
     /// The hops.
     pub hops: Vec<Hop>,
 }
 
 /// One thing that happened to one packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hop {
     /// Virtual time in microseconds since the world was built.
     pub at_us: u64,
@@ -30,7 +31,8 @@ pub struct Hop {
 }
 
 /// What happened to a packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// A process sent it from a socket.
     Send {
@@ -115,7 +117,7 @@ pub enum Event {
 }
 
 /// A rule that matched a packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RuleHit {
     /// The hook it was reached from.
     pub hook: Hook,
@@ -132,7 +134,8 @@ pub struct RuleHit {
 }
 
 /// Where a bridge sent a frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BridgeTo {
     /// The port its FDB names.
     Port(IfName),
