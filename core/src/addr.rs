@@ -43,6 +43,15 @@ impl Family {
     /// Both families, IPv4 first.
     pub const ALL: [Self; 2] = [Self::V4, Self::V6];
 
+    /// 4 or 6.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 6,
+        }
+    }
+
     /// The family of an address.
     #[must_use]
     pub const fn of(addr: IpAddr) -> Self {
@@ -72,6 +81,12 @@ impl IfName {
     #[must_use]
     pub fn lo() -> Self {
         Self("lo".to_owned())
+    }
+
+    /// The first Ethernet device: a host's way out, and a container's.
+    #[must_use]
+    pub fn eth0() -> Self {
+        Self("eth0".to_owned())
     }
 
     /// The name as text.

@@ -13,6 +13,20 @@ use crate::probe::NsKind;
 use crate::rules::Ruleset;
 use crate::topology::{IpvlanFlag, IpvlanMode, MacvlanMode, NodeName};
 
+mod alloc;
+mod bridge;
+mod container;
+mod dockerd;
+mod ids;
+mod names;
+mod namespaces;
+mod network;
+mod planner;
+mod publish;
+mod wire;
+
+pub use planner::{Planner, plan};
+
 /// A namespace's name: that of the node it was made for, or `wire` for the switch between the machines.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

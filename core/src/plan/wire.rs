@@ -1,0 +1,185 @@
+//! The world around: one switch for each of the hosts' devices, and the machines plugged into them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::ids::Seed;
+use super::{
+    Address, File, IdMap, Item, Link, LinkKind, MountRoot, Namespace, NsName, Object, Peer, Process, Route,
+    Sysctl,
+};
+use crate::addr::{IfName, IpNet};
+use crate::probe::NsKind;
+use crate::topology::{Host, LanMachine, NodeName, RouteSpec, Topology};
+
+/// The namespace of the switches.
+pub(super) const WIRE: &str = "wire";
+
+/// The wire and every machine on it, before any Engine starts.
+pub(super) fn items(topology: &Topology) -> Vec<Item> {
+    let mut cables = Cables::default();
+    let mut items = switches(topology);
+    for host in &topology.hosts {
+        items.extend(machine(&host.name, &host_files(host)));
+        items.extend(forwarding(host));
+        for (device, addresses) in &host.machine.interfaces {
+            items.extend(cables.plug(&host.name, device, addresses));
+        }
+        items.extend(routes(&host.name, &host.machine.routes));
+    }
+    for lan in &topology.lan {
+        items.extend(machine(&lan.name, &lan_files(lan)));
+        items.extend(cables.plug(&lan.name, &IfName::eth0(), &lan.addresses));
+        items.extend(routes(&lan.name, &lan.routes));
+    }
+    items
+}
+
+/// An object in a namespace.
+pub(super) fn item(ns: &str, object: Object) -> Item {
+    Item { ns: NsName(ns.to_owned()), object }
+}
+
+/// A setting in a namespace.
+pub(super) fn sysctl(ns: &str, key: impl Into<String>, value: impl Into<String>) -> Item {
+    item(ns, Object::Sysctl(Sysctl { key: key.into(), value: value.into() }))
+}
+
+/// A device's part of a sysctl's key: a dot in its name is written as a slash.
+pub(super) fn sysctl_device(device: &IfName) -> String {
+    device.as_str().replace('.', "/")
+}
+
+/// One bridge for each device of a host, and eth0's for the machines. They speak no IPv6 of their own.
+fn switches(topology: &Topology) -> Vec<Item> {
+    let devices: BTreeSet<IfName> = topology
+        .hosts
+        .iter()
+        .flat_map(|h| h.machine.interfaces.keys().cloned())
+        .chain([IfName::eth0()])
+        .collect();
+    let mut items = vec![
+        item(WIRE, Object::Namespace(Namespace::Network)),
+        sysctl(WIRE, "net.ipv6.conf.default.disable_ipv6", "1"),
+    ];
+    for device in devices {
+        let mac = Some(Seed::of(&["switch", device.as_str()]).mac());
+        let link = Link { name: device.clone(), kind: LinkKind::Bridge, mac, mtu: None, master: None };
+        items.extend([item(WIRE, Object::Link(link)), item(WIRE, Object::Up(device))]);
+    }
+    items
+}
+
+/// A machine: its own namespace of every kind, loopback, files, and the process that stands for it.
+fn machine(name: &NodeName, files: &[(&str, String)]) -> Vec<Item> {
+    let ns = name.as_str();
+    let whole = IdMap { inside: 0, outside: 0, count: u32::MAX };
+    let namespaces = [
+        Namespace::User { map: whole },
+        Namespace::Network,
+        Namespace::Mount(MountRoot::default()),
+        Namespace::Ipc { shm_size: Some(super::namespaces::SHM_BYTES) },
+        Namespace::Pid,
+        Namespace::Uts { hostname: ns.to_owned(), domainname: None },
+        Namespace::Cgroup,
+    ];
+    let mut items: Vec<Item> = namespaces.into_iter().map(|n| item(ns, Object::Namespace(n))).collect();
+    items.push(item(ns, Object::Up(IfName::lo())));
+    for (path, content) in files {
+        items.push(item(ns, Object::File(File { path: (*path).to_owned(), content: content.clone() })));
+    }
+    let namespaces: BTreeMap<NsKind, NsName> = NsKind::ALL.into_iter().map(|k| (k, name.into())).collect();
+    items.push(item(
+        ns,
+        Object::Process(Process {
+            node: name.clone(),
+            container: None,
+            namespaces,
+            cap_add: Vec::new(),
+            cap_drop: Vec::new(),
+            privileged: false,
+            user: None,
+        }),
+    ));
+    items
+}
+
+fn host_files(host: &Host) -> [(&'static str, String); 3] {
+    [
+        ("/etc/hostname", format!("{}\n", host.name)),
+        ("/etc/hosts", host.machine.hosts_file.clone()),
+        ("/etc/resolv.conf", host.machine.resolv_conf.clone()),
+    ]
+}
+
+fn lan_files(lan: &LanMachine) -> [(&'static str, String); 3] {
+    let own: String = lan.addresses.iter().map(|a| format!("{}\t{}\n", a.addr(), lan.name)).collect();
+    [
+        ("/etc/hostname", format!("{}\n", lan.name)),
+        ("/etc/hosts", format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n{own}")),
+        ("/etc/resolv.conf", String::new()),
+    ]
+}
+
+/// What a machine's settings were before Docker came.
+fn forwarding(host: &Host) -> Vec<Item> {
+    let ns = host.name.as_str();
+    let forward = if host.machine.boot_ip_forward { "1" } else { "0" };
+    let mut settings = BTreeMap::from([("net.ipv4.ip_forward".to_owned(), forward.to_owned())]);
+    settings.extend(host.machine.sysctls.clone());
+    settings.into_iter().map(|(key, value)| sysctl(ns, key, value)).collect()
+}
+
+fn routes(name: &NodeName, routes: &[RouteSpec]) -> Vec<Item> {
+    let route = |r: &RouteSpec| Route {
+        to: r.to,
+        via: r.via,
+        dev: r.dev.clone().or_else(|| r.via.is_none().then(IfName::eth0)),
+        table: None,
+        metric: None,
+        source: None,
+    };
+    routes.iter().map(|r| item(name.as_str(), Object::Route(route(r)))).collect()
+}
+
+/// The cables into the switches, each end of its own name.
+#[derive(Default)]
+struct Cables {
+    taken: BTreeSet<IfName>,
+}
+
+impl Cables {
+    fn plug(&mut self, node: &NodeName, device: &IfName, addresses: &[IpNet]) -> Vec<Item> {
+        let ns = node.as_str();
+        let peer = Peer {
+            ns: NsName(WIRE.to_owned()),
+            name: self.name(node, device),
+            mac: Some(Seed::of(&["cable", ns, device.as_str()]).mac()),
+            mtu: None,
+            master: Some(device.clone()),
+        };
+        let up = peer.name.clone();
+        let mac = Some(Seed::of(&["machine", ns, device.as_str()]).mac());
+        let link = Link { name: device.clone(), kind: LinkKind::Veth(peer), mac, mtu: None, master: None };
+        let mut items = vec![item(ns, Object::Link(link)), item(WIRE, Object::Up(up))];
+        items.extend(addresses.iter().map(|net| item(ns, Object::Address(address(device, *net)))));
+        items.push(item(ns, Object::Up(device.clone())));
+        items
+    }
+
+    /// `laptop.eth0`, or digits instead of the node where that is no name or is taken.
+    fn name(&mut self, node: &NodeName, device: &IfName) -> IfName {
+        let plain = format!("{node}.{device}").parse::<IfName>().ok().filter(|n| !self.taken.contains(n));
+        let digits =
+            |n: u32| Seed::of(&["cable", node.as_str(), device.as_str(), &n.to_string()]).if_name("w", 12);
+        let name = plain.or_else(|| (0..).map(digits).find(|n| !self.taken.contains(n)));
+        let name = name.unwrap_or_else(|| device.clone());
+        self.taken.insert(name.clone());
+        name
+    }
+}
+
+/// An address, given at once: nothing else on a planned wire can have it.
+pub(super) fn address(device: &IfName, net: IpNet) -> Address {
+    Address { link: device.clone(), net, nodad: matches!(net.addr(), IpAddr::V6(_)) }
+}
