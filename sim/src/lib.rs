@@ -1,7 +1,11 @@
 //! Carries packets through a plan: no clock, no I/O, no threads, and the same bytes for the same seed.
 //!
 //! * [`packet`]: what travels: small values, no bytes.
+//! * [`netfilter`]: rules, conntrack and NAT of one namespace.
+//! * [`seed`]: where chance comes from.
 //! * [`trace`]: what happened to it, hop by hop.
 
+pub mod netfilter;
 pub mod packet;
+pub mod seed;
 pub mod trace;
