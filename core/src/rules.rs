@@ -232,7 +232,7 @@ pub enum Match {
     Other {
         /// The module's name.
         module: String,
-        /// Everything after it, one word each.
+        /// Everything after it, one word each, quoted as it was written.
         options: Vec<String>,
     },
 }
@@ -418,20 +418,23 @@ pub enum Target {
     Redirect(PortMap),
     /// `-j MARK --set-xmark`: clear the mask's bits, then flip the value's.
     Mark(MarkValue),
-    /// `-j CT --notrack`, `-j NOTRACK`.
-    NoTrack,
-    /// `-j LOG` and others that only watch: the packet goes on.
+    /// `-j CT --notrack`, or by its old name `-j NOTRACK`: conntrack leaves the packet alone.
+    NoTrack {
+        /// Whether it was written by its old name.
+        old_name: bool,
+    },
+    /// `-j LOG`, `-j CHECKSUM` and others that change nothing a rule could see: the packet goes on.
     Watch {
         /// The target's name.
         name: String,
-        /// Its options, one word each.
+        /// Its options, one word each, quoted as they were written.
         options: Vec<String>,
     },
     /// A target this program does not model, as written.
     Other {
         /// The target's name.
         name: String,
-        /// Its options, one word each.
+        /// Its options, one word each, quoted as they were written.
         options: Vec<String>,
     },
 }
@@ -441,8 +444,13 @@ pub enum Target {
 pub enum RejectWith {
     /// A TCP RST.
     TcpReset,
-    /// An ICMP destination-unreachable (ICMPv6: type 1) with this code.
+    /// An ICMP destination-unreachable (type 3) with this code.
     Icmp {
+        /// The code.
+        code: u8,
+    },
+    /// An ICMPv6 destination-unreachable (type 1) with this code.
+    Icmpv6 {
         /// The code.
         code: u8,
     },
