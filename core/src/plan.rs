@@ -13,6 +13,8 @@ use crate::probe::NsKind;
 use crate::rules::Ruleset;
 use crate::topology::{IpvlanFlag, IpvlanMode, MacvlanMode, NodeName};
 
+pub mod check;
+
 mod alloc;
 mod bridge;
 mod container;

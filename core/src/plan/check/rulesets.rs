@@ -1,0 +1,100 @@
+//! Rules: chains that are jumped to exist and never lead back, base chains stand where their table may have them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::plan::NsName;
+use crate::rules::{Backend, Hook, Ruleset, Table, Target};
+
+impl super::Seen {
+    pub(super) fn ruleset(&mut self, ns: &NsName, ruleset: &Ruleset, what: &str) {
+        let key = format!("{:?} {:?}", ruleset.family, ruleset.backend);
+        if !self.rules.insert((ns.clone(), key)) {
+            self.fault(what, "the namespace's rules of this family and backend are written twice");
+        }
+        let mut names = BTreeSet::new();
+        for table in &ruleset.tables {
+            if !names.insert(&table.name) {
+                self.fault(what, format!("the table {} stands twice", table.name));
+            }
+            if ruleset.backend == Backend::Iptables {
+                self.hooks(table, what);
+            }
+            self.jumps(table, what);
+        }
+    }
+
+    fn hooks(&mut self, table: &Table, what: &str) {
+        let Some(hooks) = hooks(&table.name) else {
+            return self.fault(what, format!("iptables has no table {}", table.name));
+        };
+        for chain in &table.chains {
+            let Some(base) = chain.base else { continue };
+            if !hooks.contains(&base.hook) || base.hook.chain() != chain.name {
+                self.fault(what, format!("the table {} has no base chain {}", table.name, chain.name));
+            }
+            if base.nat != (table.name == "nat") {
+                self.fault(what, format!("only chains of the table nat translate, not {}", chain.name));
+            }
+        }
+    }
+
+    fn jumps(&mut self, table: &Table, what: &str) {
+        let mut leads: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for chain in &table.chains {
+            let targets = chain.rules.iter().filter_map(|rule| rule.target.as_ref()).filter_map(chain_of);
+            if leads.insert(&chain.name, targets.collect()).is_some() {
+                self.fault(what, format!("the chain {} stands twice in {}", chain.name, table.name));
+            }
+        }
+        for (from, to) in leads.iter().flat_map(|(from, all)| all.iter().map(move |to| (from, to))) {
+            match table.chain(to) {
+                None => self.fault(what, format!("{from} jumps to {to}, which {} does not have", table.name)),
+                Some(chain) if chain.base.is_some() => {
+                    self.fault(what, format!("{from} jumps to the base chain {to}"));
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(chain) = leads.keys().find(|chain| leads_back(&leads, chain)) {
+            self.fault(what, format!("the chain {chain} leads back to itself"));
+        }
+    }
+}
+
+fn chain_of(target: &Target) -> Option<&str> {
+    match target {
+        Target::Jump(chain) | Target::Goto(chain) => Some(chain),
+        Target::Accept | Target::Drop | Target::Return | Target::NoTrack => None,
+        Target::Reject(_)
+        | Target::Dnat(_)
+        | Target::Snat(_)
+        | Target::Masquerade(_)
+        | Target::Redirect(_) => None,
+        Target::Mark(_) | Target::Watch { .. } | Target::Other { .. } => None,
+    }
+}
+
+fn leads_back(leads: &BTreeMap<&str, Vec<&str>>, start: &str) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut todo: Vec<&str> = leads.get(start).into_iter().flatten().copied().collect();
+    while let Some(chain) = todo.pop() {
+        if chain == start {
+            return true;
+        }
+        if seen.insert(chain) {
+            todo.extend(leads.get(chain).into_iter().flatten());
+        }
+    }
+    false
+}
+
+/// The hooks an iptables table has (`valid_hooks`, net/ipv4/netfilter/iptable_*.c); none where there is no such table.
+fn hooks(table: &str) -> Option<&'static [Hook]> {
+    match table {
+        "raw" => Some(&[Hook::Prerouting, Hook::Output]),
+        "mangle" => Some(&[Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting]),
+        "nat" => Some(&[Hook::Prerouting, Hook::Input, Hook::Output, Hook::Postrouting]),
+        "filter" | "security" => Some(&[Hook::Input, Hook::Forward, Hook::Output]),
+        _ => None,
+    }
+}

@@ -1,0 +1,231 @@
+//! One tiny plan for each fault.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::addr::{IpNet, MacAddr, Transport};
+use crate::plan::{Address, BridgePort, File, Link, LinkKind, Listener, Parent, Peer, Route, Sysctl};
+use crate::rules::{Backend, Base, Chain, Counters, Hook, Policy, Rule, Ruleset, Table, Target};
+use crate::topology::{MacvlanMode, NodeName};
+
+fn item(ns: &str, object: Object) -> Item {
+    Item { ns: NsName(ns.to_owned()), object }
+}
+
+fn netns(ns: &str) -> Item {
+    item(ns, Object::Namespace(Namespace::Network))
+}
+
+fn name(s: &str) -> IfName {
+    s.parse().unwrap()
+}
+
+fn bridge(ns: &str, dev: &str) -> Item {
+    item(
+        ns,
+        Object::Link(Link { name: name(dev), kind: LinkKind::Bridge, mac: None, mtu: None, master: None }),
+    )
+}
+
+fn veth(ns: &str, dev: &str, master: Option<&str>, peer_ns: &str, peer: &str, mac: Option<MacAddr>) -> Item {
+    let master = master.map(name);
+    let peer = Peer { ns: NsName(peer_ns.to_owned()), name: name(peer), mac, mtu: None, master: None };
+    item(ns, Object::Link(Link { name: name(dev), kind: LinkKind::Veth(peer), mac: None, mtu: None, master }))
+}
+
+fn address(ns: &str, dev: &str, net: &str) -> Item {
+    item(ns, Object::Address(Address { link: name(dev), net: net.parse().unwrap(), nodad: false }))
+}
+
+fn route(ns: &str, to: &str, via: Option<&str>, dev: Option<&str>) -> Item {
+    let to: IpNet = to.parse().unwrap();
+    let via = via.map(|v| v.parse().unwrap());
+    item(ns, Object::Route(Route { to, via, dev: dev.map(name), table: None, metric: None, source: None }))
+}
+
+fn process(node: &str) -> Process {
+    let namespaces = NsKind::ALL.map(|kind| (kind, NsName(node.to_owned()))).into();
+    Process {
+        node: NodeName::from(node),
+        container: None,
+        namespaces,
+        cap_add: vec![],
+        cap_drop: vec![],
+        privileged: false,
+        user: None,
+    }
+}
+
+fn node(ns: &str) -> Vec<Item> {
+    let map = crate::plan::IdMap { inside: 0, outside: 0, count: 1 };
+    let uts = Namespace::Uts { hostname: ns.to_owned(), domainname: None };
+    let kinds = [Namespace::Network, Namespace::Mount(Default::default()), Namespace::Ipc { shm_size: None }];
+    let kinds = kinds.into_iter().chain([Namespace::Pid, uts, Namespace::User { map }, Namespace::Cgroup]);
+    let process = item(ns, Object::Process(process(ns)));
+    kinds.map(|kind| item(ns, Object::Namespace(kind))).chain([process]).collect()
+}
+
+fn listener(ns: &str, address: Option<&str>) -> Item {
+    let address = address.map(|a| a.parse().unwrap());
+    item(
+        ns,
+        Object::Listener(Listener { node: NodeName::from(ns), transport: Transport::Tcp, address, port: 80 }),
+    )
+}
+
+fn rules(table: &str, chains: Vec<Chain>) -> Item {
+    let tables = vec![Table { name: table.to_owned(), chains }];
+    item("a", Object::Rules(Ruleset { family: crate::addr::Family::V4, backend: Backend::Iptables, tables }))
+}
+
+fn chain(name: &str, hook: Option<Hook>, jumps: &[&str]) -> Chain {
+    let base = hook.map(|hook| Base { hook, priority: 0, nat: false, policy: Policy::Accept });
+    let rules = jumps.iter().map(|to| Rule::new(vec![], Target::Jump((*to).to_owned()))).collect();
+    Chain { name: name.to_owned(), base, counters: Counters::default(), rules }
+}
+
+/// The one fault of a plan, as text.
+fn fault(items: Vec<Item>) -> String {
+    let faults = check(&Plan { items }).unwrap_err();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    faults[0].to_string()
+}
+
+#[test]
+fn a_sound_plan_has_no_fault() {
+    let mut items = node("a");
+    items.extend([
+        netns("b"),
+        bridge("b", "br0"),
+        veth("b", "veth0", Some("br0"), "a", "eth0", None),
+        item("b", Object::BridgePort(BridgePort { link: name("veth0"), hairpin: true, isolated: false })),
+        address("b", "br0", "10.0.0.1/24"),
+        address("a", "eth0", "10.0.0.2/24"),
+        item("a", Object::Up(name("eth0"))),
+        route("a", "0.0.0.0/0", Some("10.0.0.1"), None),
+        item("a", Object::Sysctl(Sysctl { key: "net.ipv4.conf.eth0.rp_filter".into(), value: "1".into() })),
+        item("a", Object::File(File { path: "/etc/hosts".into(), content: String::new() })),
+        rules("filter", vec![chain("FORWARD", Some(Hook::Forward), &["A"]), chain("A", None, &[])]),
+        listener("a", Some("127.0.0.1")),
+        listener("a", Some("10.0.0.2")),
+    ]);
+    check(&Plan { items }).unwrap();
+}
+
+#[test]
+fn an_object_stands_after_what_it_needs() {
+    assert!(
+        fault(vec![item("a", Object::Up(name("lo"))), netns("a")])
+            .contains("no network namespace a before it")
+    );
+    assert!(fault(vec![netns("a"), address("a", "eth0", "10.0.0.1/24")]).contains("no device eth0 in a"));
+    assert!(
+        fault(vec![netns("a"), veth("a", "v", None, "b", "eth0", None)]).contains("no network namespace b")
+    );
+    assert!(
+        fault(vec![netns("a"), netns("b"), veth("a", "v", Some("br0"), "b", "e", None)])
+            .contains("master br0")
+    );
+}
+
+#[test]
+fn names_are_unique() {
+    assert!(fault(vec![netns("a"), netns("a")]).contains("made twice"));
+    assert!(fault(vec![netns("a"), bridge("a", "br0"), bridge("a", "br0")]).contains("two devices br0"));
+    let twice = item("a", Object::Up(name("lo")));
+    assert!(fault(vec![netns("a"), twice.clone(), twice]).contains("up already"));
+}
+
+#[test]
+fn addresses_and_hardware_addresses_are_unique_on_a_wire() {
+    let two = |mac_a, mac_b, net_b| {
+        let ends = [("v1", "a", mac_a), ("v2", "b", mac_b)];
+        let links = ends
+            .map(|(v, ns, mac)| veth("s", v, Some("br0"), ns, "eth0", Some(MacAddr([2, 0, 0, 0, 0, mac]))));
+        let base = vec![netns("a"), netns("b"), netns("s"), bridge("s", "br0")];
+        let addresses = [address("a", "eth0", "10.0.0.2/24"), address("b", "eth0", net_b)];
+        base.into_iter().chain(links).chain(addresses).collect::<Vec<_>>()
+    };
+    check(&Plan { items: two(1, 2, "10.0.0.3/24") }).unwrap();
+    assert!(fault(two(1, 2, "10.0.0.2/24")).contains("10.0.0.2 is on eth0 of a too"));
+    assert!(fault(two(1, 1, "10.0.0.3/24")).contains("02:00:00:00:00:01 is on eth0 of a too"));
+}
+
+#[test]
+fn a_macvlan_shares_its_parents_wire() {
+    let parent = Parent { ns: NsName("a".into()), name: name("eth0") };
+    let kind = LinkKind::Macvlan { parent, mode: MacvlanMode::Bridge };
+    let child =
+        item("c", Object::Link(Link { name: name("eth0"), kind, mac: None, mtu: None, master: None }));
+    let items = vec![netns("a"), netns("b"), netns("c"), veth("b", "v", None, "a", "eth0", None), child];
+    let clash = [address("b", "v", "10.0.0.2/24"), address("c", "eth0", "10.0.0.2/24")];
+    assert!(fault(items.into_iter().chain(clash).collect()).contains("on the same wire"));
+}
+
+#[test]
+fn a_next_hop_is_on_a_network_of_the_namespace() {
+    let base = || vec![netns("a"), bridge("a", "br0"), address("a", "br0", "10.0.0.1/24")];
+    let with = |r| base().into_iter().chain([r]).collect::<Vec<_>>();
+    check(&Plan { items: with(route("a", "0.0.0.0/0", Some("10.0.0.9"), None)) }).unwrap();
+    check(&Plan { items: with(route("a", "::/0", Some("fe80::1"), Some("br0"))) }).unwrap();
+    assert!(fault(with(route("a", "0.0.0.0/0", Some("10.1.0.9"), None))).contains("on no network of a"));
+    assert!(fault(with(route("a", "0.0.0.0/0", Some("fe80::1"), None))).contains("other family"));
+    assert!(fault(with(route("a", "10.2.0.1/16", None, Some("br0")))).contains("bits beyond its prefix"));
+    assert!(fault(with(route("a", "10.2.0.0/16", None, None))).contains("neither a next hop nor a device"));
+}
+
+#[test]
+fn rules_jump_to_chains_that_exist_and_never_back() {
+    let plan = |chains| vec![netns("a"), rules("filter", chains)];
+    assert!(fault(plan(vec![chain("A", None, &["B"])])).contains("jumps to B"));
+    assert!(fault(plan(vec![chain("A", None, &["B"]), chain("B", None, &["A"])])).contains("leads back"));
+    let base = chain("FORWARD", Some(Hook::Forward), &[]);
+    assert!(fault(plan(vec![base, chain("A", None, &["FORWARD"])])).contains("base chain FORWARD"));
+    assert!(fault(plan(vec![chain("A", None, &[]), chain("A", None, &[])])).contains("stands twice"));
+    assert!(
+        fault(plan(vec![chain("PREROUTING", Some(Hook::Prerouting), &[])]))
+            .contains("no base chain PREROUTING")
+    );
+    assert!(fault(vec![netns("a"), rules("nope", vec![])]).contains("no table nope"));
+}
+
+#[test]
+fn no_two_sockets_hold_one_port() {
+    let with = |a, b| node("a").into_iter().chain([listener("a", a), listener("a", b)]).collect::<Vec<_>>();
+    check(&Plan { items: with(Some("0.0.0.0"), Some("::")) }).unwrap();
+    for (a, b) in
+        [(None, None), (None, Some("::1")), (Some("0.0.0.0"), Some("127.0.0.1")), (Some("::1"), Some("::1"))]
+    {
+        assert!(fault(with(a, b)).contains("holds this port"), "{a:?} {b:?}");
+    }
+}
+
+#[test]
+fn a_process_names_a_namespace_of_every_kind() {
+    let with = |process: Process| {
+        let all = node("a").into_iter().filter(|i| !matches!(i.object, Object::Process(_)));
+        all.chain([item("a", Object::Process(process))]).collect::<Vec<_>>()
+    };
+    assert!(
+        fault(with(Process { namespaces: without(NsKind::Uts), ..process("a") }))
+            .contains("uts namespace is not")
+    );
+    let elsewhere = without(NsKind::Ipc).into_iter().chain([(NsKind::Ipc, NsName("b".into()))]).collect();
+    assert!(fault(with(Process { namespaces: elsewhere, ..process("a") })).contains("no ipc namespace b"));
+}
+
+fn without(kind: NsKind) -> BTreeMap<NsKind, NsName> {
+    process("a").namespaces.into_iter().filter(|(k, _)| *k != kind).collect()
+}
+
+#[test]
+fn files_and_settings_are_well_formed() {
+    let file = |path: &str| item("a", Object::File(File { path: path.into(), content: String::new() }));
+    let mount = || item("a", Object::Namespace(Namespace::Mount(Default::default())));
+    assert!(fault(vec![mount(), file("etc/hosts")]).contains("not absolute"));
+    assert!(fault(vec![mount(), file("/a"), file("/a")]).contains("written twice"));
+    let sysctl = |key: &str| item("a", Object::Sysctl(Sysctl { key: key.into(), value: "1".into() }));
+    assert!(fault(vec![netns("a"), sysctl("net..x")]).contains("words with dots"));
+    assert!(fault(vec![netns("a"), sysctl("net.ipv4.conf.eth9.rp_filter")]).contains("no device eth9"));
+    check(&Plan { items: vec![netns("a"), sysctl("net.ipv4.conf.all.rp_filter")] }).unwrap();
+}
