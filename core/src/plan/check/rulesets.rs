@@ -64,7 +64,7 @@ impl super::Seen {
 fn chain_of(target: &Target) -> Option<&str> {
     match target {
         Target::Jump(chain) | Target::Goto(chain) => Some(chain),
-        Target::Accept | Target::Drop | Target::Return | Target::NoTrack => None,
+        Target::Accept | Target::Drop | Target::Return | Target::NoTrack { .. } => None,
         Target::Reject(_)
         | Target::Dnat(_)
         | Target::Snat(_)
