@@ -54,6 +54,8 @@ pub struct Context<'a> {
     pub routing: &'a dyn Routing,
     /// The namespace's name, for the trace.
     pub ns: &'a NsName,
+    /// The packet's number, for the trace ([`Hop::flight`]).
+    pub flight: u32,
     /// Where to note what happens; without it nothing is written and nothing allocated.
     pub hops: Option<&'a mut Vec<Hop>>,
 }

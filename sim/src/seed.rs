@@ -23,6 +23,21 @@ impl Seed {
     pub const fn next_u16(&mut self) -> u16 {
         (self.next_u64() >> 48) as u16
     }
+
+    /// The next 32 bits (`get_random_u32`).
+    pub const fn next_u32(&mut self) -> u32 {
+        (self.next_u64() >> 32) as u32
+    }
+
+    /// A number below `bound`, 0 where that is 0 (`get_random_u32_below`); the bias is below one in 2^32.
+    pub const fn below(&mut self, bound: u32) -> u32 {
+        ((self.next_u32() as u64 * bound as u64) >> 32) as u32
+    }
+
+    /// Whether something that happens in `percent` of all cases happens now.
+    pub const fn percent(&mut self, percent: u8) -> bool {
+        self.below(100) < percent as u32
+    }
 }
 
 #[cfg(test)]
@@ -35,5 +50,19 @@ mod tests {
         let mut seed = Seed::new(1_234_567);
         assert_eq!(seed.next_u64(), 6_457_827_717_110_365_317);
         assert_eq!(seed.next_u64(), 3_203_168_211_198_807_973);
+    }
+
+    #[test]
+    fn a_bound_is_kept_and_every_value_below_it_occurs() {
+        let mut seed = Seed::new(7);
+        let seen: std::collections::BTreeSet<u32> = (0..200).map(|_| seed.below(6)).collect();
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(seed.below(0), 0);
+    }
+
+    #[test]
+    fn no_percent_never_happens_and_all_percent_always() {
+        let mut seed = Seed::new(7);
+        assert!((0..100).all(|_| !seed.percent(0) && seed.percent(100)));
     }
 }

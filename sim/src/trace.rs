@@ -20,6 +20,8 @@ pub struct Trace {
 pub struct Hop {
     /// Virtual time in microseconds since the world was built.
     pub at_us: u64,
+    /// Which packet, numbered from 1 as they were sent; the copies of a flood have one number, an answer has another.
+    pub flight: u32,
     /// The network namespace.
     pub ns: NsName,
     /// The device it came in by or leaves by.
