@@ -19,6 +19,7 @@ mod alloc;
 mod bridge;
 mod container;
 mod dockerd;
+pub mod firewall;
 mod ids;
 mod names;
 mod namespaces;

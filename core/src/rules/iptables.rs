@@ -23,6 +23,7 @@ mod rule;
 mod targets;
 mod value;
 
+pub(crate) use parse::empty_table;
 pub use parse::parse;
 pub use render::save;
 
@@ -39,6 +40,11 @@ pub struct ParseError {
     /// What could stand there.
     pub expected: String,
 }
+
+/// A text that is no mark.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("'{0}' is not a mark: VALUE or VALUE/MASK, numbers of 32 bits, as in 0x1/0xff")]
+pub struct MarkError(String);
 
 /// A table of iptables: its name, its priority and the hooks it has chains at (`valid_hooks` in net/ipv4/netfilter).
 struct TableKind {

@@ -1,10 +1,11 @@
 //! The values options take: addresses, ports, marks, interface patterns, lists of names.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
-use super::ParseError;
 use super::lex::Word;
 use super::names;
+use super::{MarkError, ParseError};
 use crate::addr::{Family, IpNet, PortRange};
 use crate::rules::{IfPattern, MarkValue, PortMap, Protocol};
 
@@ -95,12 +96,20 @@ pub(super) fn nat_ports(word: &Word<'_>, text: &str) -> Result<PortRange, ParseE
     port_range(word, text, '-')
 }
 
+/// `VALUE` or `VALUE/MASK`, as `--mark` takes it.
+impl FromStr for MarkValue {
+    type Err = MarkError;
+
+    fn from_str(text: &str) -> Result<Self, MarkError> {
+        let (value, mask) = text.split_once('/').map_or((text, None), |(value, mask)| (value, Some(mask)));
+        let number = |part| number(part).ok_or_else(|| MarkError(text.to_owned()));
+        Ok(Self { value: number(value)?, mask: mask.map_or(Ok(u32::MAX), number)? })
+    }
+}
+
 /// `VALUE` or `VALUE/MASK`.
 pub(super) fn mark(word: &Word<'_>) -> Result<MarkValue, ParseError> {
-    let (value, mask) = word.text.split_once('/').map_or((word.text.as_str(), None), |(v, m)| (v, Some(m)));
-    let number =
-        |text| number(text).ok_or_else(|| word.expected("a mark: VALUE or VALUE/MASK, as in 0x1/0xff"));
-    Ok(MarkValue { value: number(value)?, mask: mask.map_or(Ok(u32::MAX), number)? })
+    word.text.parse().map_err(|_| word.expected("a mark: VALUE or VALUE/MASK, as in 0x1/0xff"))
 }
 
 /// A number of 32 bits, as MARK's bit operations take.

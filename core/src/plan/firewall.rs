@@ -1,0 +1,238 @@
+//! The rules Docker keeps on its host, event by event, as dockerd makes and unmakes them.
+//!
+//! Order is the point: some rules are inserted at the head of a chain and some appended, so that what stands first is a
+//! matter of history. Each event here does what the Engine does at that event
+//! (daemon/libnetwork/drivers/bridge/internal/iptabler), and the captured rules of real engines are its test.
+//!
+//! * [`tables`]: the chains of one family, and the few edits dockerd makes to them.
+//! * [`network`], [`endpoint`]: what one network, one container on it and one published port add.
+//! * [`resolver`]: the rules in a container's own namespace that lead to its resolver.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::addr::{Family, IfName, IpNet, Transport};
+use crate::engine::{Engine, Profile};
+use crate::rules::{Backend, MarkValue, Policy, Ruleset};
+use crate::topology::{Daemon, GatewayMode};
+
+mod endpoint;
+mod network;
+mod resolver;
+mod tables;
+
+pub use resolver::resolver;
+use tables::Tables;
+
+/// What the rules need to know of a bridge network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkRules {
+    /// The bridge.
+    pub bridge: IfName,
+    /// IPv4, where the network has it.
+    pub v4: Option<FamilyRules>,
+    /// IPv6, where the network has it.
+    pub v6: Option<FamilyRules>,
+    /// `enable_ip_masquerade`.
+    pub masquerade: bool,
+    /// `enable_icc`.
+    pub icc: bool,
+    /// `internal`.
+    pub internal: bool,
+    /// `trusted_host_interfaces`.
+    pub trusted: Vec<IfName>,
+}
+
+impl NetworkRules {
+    fn family(&self, family: Family) -> Option<&FamilyRules> {
+        match family {
+            Family::V4 => self.v4.as_ref(),
+            Family::V6 => self.v6.as_ref(),
+        }
+    }
+}
+
+/// A network's part in one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FamilyRules {
+    /// The subnet.
+    pub subnet: IpNet,
+    /// `gateway_mode_ipv4`, `gateway_mode_ipv6`.
+    pub mode: GatewayMode,
+    /// `host_ipv4`, `host_ipv6`: the source address instead of MASQUERADE's choice.
+    pub snat: Option<IpAddr>,
+}
+
+/// What the rules need to know of a container on a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointRules {
+    /// The network's bridge.
+    pub bridge: IfName,
+    /// The container's addresses on it, at most one of each family.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What the rules need to know of a published port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortRules {
+    /// The bridge of the container's gateway network.
+    pub bridge: IfName,
+    /// The protocol.
+    pub transport: Transport,
+    /// The host's address and port; port 0 where the network routes and holds no host port.
+    pub host: SocketAddr,
+    /// The container's address and port.
+    pub container: SocketAddr,
+}
+
+/// What the rules need to know of a legacy link; they are made only where `icc` is off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkRules {
+    /// The default bridge.
+    pub bridge: IfName,
+    /// The container that names the link.
+    pub parent: IpAddr,
+    /// The container that is named.
+    pub child: IpAddr,
+    /// The ports the child exposes, in the order the Engine lists them.
+    pub ports: Vec<(Transport, u16)>,
+}
+
+/// The rules of a Docker host: what stood before Docker, and what it has added since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Firewall {
+    profile: Profile,
+    /// The tables of the families that the daemon may touch, or that had rules before it came.
+    families: BTreeMap<Family, Tables>,
+    /// `iptables` and `ip6tables`.
+    enabled: Vec<Family>,
+    /// `userland-proxy: false`: traffic may turn round in the bridge.
+    hairpin: bool,
+    direct_routing: bool,
+    accept_mark: Option<MarkValue>,
+    networks: BTreeMap<IfName, NetworkRules>,
+    /// Rules that Docker never looks at: those of nft's own tables.
+    foreign: Vec<Ruleset>,
+}
+
+impl Firewall {
+    /// The daemon starts among the rules in `before`.
+    #[must_use]
+    pub fn new(engine: Engine, daemon: &Daemon, before: &[Ruleset]) -> Self {
+        let enabled: Vec<_> = Family::ALL
+            .into_iter()
+            .filter(|family| match family {
+                Family::V4 => daemon.iptables,
+                Family::V6 => daemon.ip6tables,
+            })
+            .collect();
+        let accept_mark = match engine.profile {
+            Profile::V28_2 => None,
+            Profile::V29Iptables => daemon.bridge_accept_fwmark.as_ref().and_then(|m| m.parse().ok()),
+        };
+        let mut firewall = Self {
+            profile: engine.profile,
+            families: BTreeMap::new(),
+            enabled,
+            hairpin: !daemon.userland_proxy,
+            direct_routing: daemon.allow_direct_routing,
+            accept_mark,
+            networks: BTreeMap::new(),
+            foreign: Vec::new(),
+        };
+        for ruleset in before {
+            match ruleset.backend {
+                Backend::Iptables => firewall.tables(ruleset.family).extend(ruleset),
+                Backend::Nft => firewall.foreign.push(ruleset.clone()),
+            }
+        }
+        for family in firewall.enabled.clone() {
+            let (profile, hairpin) = (firewall.profile, firewall.hairpin);
+            tables::start(firewall.tables(family), profile, family, hairpin);
+        }
+        firewall
+    }
+
+    /// A bridge network is made.
+    pub fn add_network(&mut self, network: &NetworkRules) {
+        for (family, config) in self.parts(network) {
+            let edits = self.network_edits(network, &config);
+            self.tables(family).apply(&edits);
+        }
+        self.networks.insert(network.bridge.clone(), network.clone());
+    }
+
+    /// A bridge network is removed.
+    pub fn remove_network(&mut self, bridge: &IfName) {
+        let Some(network) = self.networks.remove(bridge) else { return };
+        for (family, config) in self.parts(&network) {
+            let edits = self.network_edits(&network, &config);
+            self.tables(family).undo(&edits);
+        }
+    }
+
+    /// A container joins a network.
+    pub fn add_endpoint(&mut self, endpoint: &EndpointRules) {
+        for (family, edits) in self.endpoint_edits(endpoint) {
+            self.tables(family).apply(&edits);
+        }
+    }
+
+    /// A container leaves a network.
+    pub fn remove_endpoint(&mut self, endpoint: &EndpointRules) {
+        for (family, edits) in self.endpoint_edits(endpoint) {
+            self.tables(family).undo(&edits);
+        }
+    }
+
+    /// A port is published.
+    pub fn publish(&mut self, port: &PortRules) {
+        if let Some((family, edits)) = self.port_edits(port) {
+            self.tables(family).apply(&edits);
+        }
+    }
+
+    /// A port is no longer published. A rule that several mappings share goes with the first of them, as in dockerd.
+    pub fn unpublish(&mut self, port: &PortRules) {
+        if let Some((family, edits)) = self.port_edits(port) {
+            self.tables(family).undo(&edits);
+        }
+    }
+
+    /// A legacy link is made.
+    pub fn link(&mut self, link: &LinkRules) {
+        if let Some(edits) = self.link_edits(link) {
+            self.tables(Family::V4).apply(&edits);
+        }
+    }
+
+    /// A legacy link is cut.
+    pub fn unlink(&mut self, link: &LinkRules) {
+        if let Some(edits) = self.link_edits(link) {
+            self.tables(Family::V4).undo(&edits);
+        }
+    }
+
+    /// Docker turned forwarding on by itself: what nobody accepts is no longer forwarded.
+    pub fn set_forward_policy_drop(&mut self, family: Family) {
+        if self.enabled.contains(&family) {
+            self.tables(family).set_policy("filter", "FORWARD", Policy::Drop);
+        }
+    }
+
+    /// Everything that stands now, family by family, as `iptables-save` would write it; nft's own rules last.
+    #[must_use]
+    pub fn rulesets(&self) -> Vec<Ruleset> {
+        let families = self.families.iter().map(|(family, tables)| tables.ruleset(*family));
+        families.chain(self.foreign.iter().cloned()).collect()
+    }
+
+    fn tables(&mut self, family: Family) -> &mut Tables {
+        self.families.entry(family).or_default()
+    }
+
+    /// The families of a network that the daemon keeps rules for.
+    fn parts(&self, network: &NetworkRules) -> Vec<(Family, FamilyRules)> {
+        self.enabled.iter().filter_map(|family| Some((*family, *network.family(*family)?))).collect()
+    }
+}

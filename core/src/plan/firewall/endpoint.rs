@@ -1,0 +1,136 @@
+//! What one container and one published port add (endpoint.go, port.go, link.go).
+
+use std::net::IpAddr;
+
+use super::tables::{Edit, from, not_from, to};
+use super::{EndpointRules, FamilyRules, Firewall, LinkRules, NetworkRules, PortRules};
+use crate::addr::{Family, IfName, IpNet, PortRange, Transport};
+use crate::rules::{Is, Match, NatRange, PortMap, PortsMatch, Protocol, Target, TcpMatch};
+use crate::topology::GatewayMode;
+
+impl Firewall {
+    /// Nobody outside the bridge may speak to a container's own address (`filterDirectAccess`).
+    pub(super) fn endpoint_edits(&self, endpoint: &EndpointRules) -> Vec<(Family, Vec<Edit>)> {
+        let guarded = endpoint.addresses.iter().filter_map(|address| {
+            let (network, config) = self.network_of(&endpoint.bridge, *address)?;
+            let guarded = config.mode == GatewayMode::Nat && !self.direct_routing;
+            guarded.then(|| (Family::of(*address), guard(network, *address)))
+        });
+        guarded.collect()
+    }
+
+    /// A published port leads to the container, and is open there (`setPerPortIptables`).
+    pub(super) fn port_edits(&self, port: &PortRules) -> Option<(Family, Vec<Edit>)> {
+        let family = Family::of(port.container.ip());
+        let (network, config) = self.network_of(&port.bridge, port.container.ip())?;
+        // From an IPv6 address of the host to a container without one only docker-proxy leads.
+        if Family::of(port.host.ip()) != family {
+            return None;
+        }
+        let mut edits = Vec::new();
+        if port.host.port() != 0 {
+            edits.extend(loopback_guard(port));
+            edits.extend(self.nat_edits(family, network, port));
+        }
+        if config.mode != GatewayMode::NatUnprotected {
+            let bridge = network.bridge.as_str();
+            let mut open = vec![destination(port.container.ip()), not_from(bridge), to(bridge)];
+            open.extend(destination_port(port.transport, port.container.port()));
+            edits.push(Edit::insert("filter", "DOCKER", open, Target::Accept));
+        }
+        Some((family, edits))
+    }
+
+    fn nat_edits(&self, family: Family, network: &NetworkRules, port: &PortRules) -> Vec<Edit> {
+        let container = port.container;
+        let mut asked = Vec::new();
+        if family == Family::V6 {
+            let link_local =
+                ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
+            asked.push(Match::Source(Is::not(IpNet::V6(link_local))));
+        }
+        asked.extend((!port.host.ip().is_unspecified()).then(|| destination(port.host.ip())));
+        asked.extend((!self.hairpin).then(|| not_from(network.bridge.as_str())));
+        asked.extend(destination_port(port.transport, port.host.port()));
+        let to_container = Target::Dnat(NatRange::to(container.ip(), Some(container.port())));
+        let mut edits = vec![Edit::append("nat", "DOCKER", asked, to_container)];
+        if self.hairpin {
+            let mut itself =
+                vec![Match::Source(Is::a(IpNet::from(container.ip()))), destination(container.ip())];
+            itself.extend(destination_port(port.transport, container.port()));
+            let masquerade = Target::Masquerade(PortMap::default());
+            edits.push(Edit::append("nat", "POSTROUTING", itself, masquerade));
+        }
+        edits
+    }
+
+    /// Where containers may not speak to each other, linked ones may, to exposed ports (`AddLink`).
+    pub(super) fn link_edits(&self, link: &LinkRules) -> Option<Vec<Edit>> {
+        let (network, _) = self.network_of(&link.bridge, link.parent).filter(|(n, _)| !n.icc)?;
+        let bridge = network.bridge.as_str();
+        let way = |source: IpAddr, target: IpAddr, port: [Match; 2]| {
+            let mut matches = vec![Match::Source(Is::a(IpNet::from(source))), destination(target)];
+            matches.extend([from(bridge), to(bridge)]);
+            matches.extend(port);
+            Edit::append("filter", "DOCKER", matches, Target::Accept)
+        };
+        let both = |&(transport, port): &(Transport, u16)| {
+            [
+                way(link.parent, link.child, destination_port(transport, port)),
+                way(link.child, link.parent, source_port(transport, port)),
+            ]
+        };
+        Some(link.ports.iter().flat_map(both).collect())
+    }
+
+    /// The network of a bridge, if it has rules in an address's family and is not internal.
+    fn network_of(&self, bridge: &IfName, address: IpAddr) -> Option<(&NetworkRules, &FamilyRules)> {
+        let family = Family::of(address);
+        let network = self.networks.get(bridge).filter(|n| !n.internal && self.enabled.contains(&family))?;
+        Some((network, network.family(family).filter(|f| f.mode != GatewayMode::Isolated)?))
+    }
+}
+
+/// Who may speak to a container's address from outside: the trusted interfaces.
+fn guard(network: &NetworkRules, address: IpAddr) -> Vec<Edit> {
+    let trusted = network.trusted.iter().map(|device| {
+        Edit::append("raw", "PREROUTING", vec![destination(address), from(device.as_str())], Target::Accept)
+    });
+    let others = vec![destination(address), not_from(network.bridge.as_str())];
+    trusted.chain([Edit::append("raw", "PREROUTING", others, Target::Drop)]).collect()
+}
+
+/// A port published on 127.0.0.1 is not for neighbours who route there (`filterPortMappedOnLoopback`); IPv6 has no such
+/// route.
+fn loopback_guard(port: &PortRules) -> Option<Edit> {
+    let loopback = port.host.ip().is_loopback() && port.host.is_ipv4();
+    let mut matches = vec![destination(port.host.ip()), not_from("lo")];
+    matches.extend(destination_port(port.transport, port.host.port()));
+    loopback.then(|| Edit::append("raw", "PREROUTING", matches, Target::Drop))
+}
+
+fn destination(address: IpAddr) -> Match {
+    Match::Destination(Is::a(IpNet::from(address)))
+}
+
+/// `-p tcp -m tcp --dport PORT`.
+fn destination_port(transport: Transport, port: u16) -> [Match; 2] {
+    let destination = Some(Is::a(PortRange::single(port)));
+    with_ports(transport, PortsMatch { source: None, destination })
+}
+
+/// `-p tcp -m tcp --sport PORT`.
+fn source_port(transport: Transport, port: u16) -> [Match; 2] {
+    let source = Some(Is::a(PortRange::single(port)));
+    with_ports(transport, PortsMatch { source, destination: None })
+}
+
+fn with_ports(transport: Transport, ports: PortsMatch) -> [Match; 2] {
+    let protocol = Match::Protocol(Is::a(Protocol(transport.number())));
+    let ports = match transport {
+        Transport::Tcp => Match::Tcp(TcpMatch { ports, ..TcpMatch::default() }),
+        Transport::Udp => Match::Udp(ports),
+        Transport::Sctp => Match::Sctp(ports),
+    };
+    [protocol, ports]
+}
