@@ -1,0 +1,445 @@
+//! Who reaches whom: every node asks every listener, and every refusal has its reason.
+//!
+//! The targets are read off the plan: what listens, by name and by address, what the host publishes, and an echo of
+//! whatever does not listen. Nothing here decides: `ask` sends the probe.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use seatrial_core::plan::{LinkKind, NsName, Object, Plan};
+use seatrial_core::probe::{Ask, NsKind, Outcome, Probe, ProbeOptions, Target};
+use seatrial_core::topology::NodeName;
+use serde::Serialize;
+
+use crate::trace::{Event, Hop, Trace};
+
+/// Who reaches whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Matrix {
+    /// Who asks: the columns.
+    pub sources: Vec<NodeName>,
+    /// Whom: the rows.
+    pub rows: Vec<Row>,
+    /// Why not: one for each class of refusal, in the order they were met.
+    pub reasons: Vec<Reason>,
+}
+
+/// One target, asked by every source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// What is asked for.
+    pub target: Target,
+    /// How.
+    pub ask: Ask,
+    /// Whose it is.
+    pub node: NodeName,
+    /// What came of it, in the order of the sources.
+    pub cells: Vec<Cell>,
+}
+
+/// What came of one probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cell {
+    /// What came of it; none where the question has no sense: another's loopback.
+    pub outcome: Option<Outcome>,
+    /// Which of the reasons, where the target was not reached.
+    pub reason: Option<usize>,
+}
+
+/// Why a class of probes does not reach its target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// What came of them all.
+    pub outcome: Outcome,
+    /// What decided, for the first of them: a rule, a check, an answer; empty where the trace has nothing.
+    pub what: String,
+    /// In which namespace.
+    pub ns: Option<NsName>,
+    /// The first of them.
+    pub example: Probe,
+    /// How many they are.
+    pub cells: usize,
+    /// How many different rules or checks of this kind decided.
+    pub kinds: usize,
+}
+
+/// Asks every question of the matrix.
+pub fn matrix(plan: &Plan, mut ask: impl FnMut(&Probe) -> (Outcome, Trace)) -> Matrix {
+    let machines = Machines::of(plan);
+    let sources = machines.nodes.clone();
+    let mut reasons = Reasons::default();
+    let rows = machines.targets(plan).into_iter().map(|(node, target, how)| {
+        let cells = sources.iter().map(|source| {
+            if !machines.makes_sense(source, &node, &target) {
+                return Cell { outcome: None, reason: None };
+            }
+            let probe = Probe {
+                from: source.clone(),
+                target: target.clone(),
+                ask: how,
+                family: None,
+                options: ProbeOptions::default(),
+            };
+            let (outcome, trace) = ask(&probe);
+            let reason = reasons.of(&probe, &outcome, &trace);
+            Cell { outcome: Some(outcome), reason }
+        });
+        let cells = cells.collect();
+        Row { target, ask: how, node, cells }
+    });
+    let rows = rows.collect();
+    Matrix { sources, rows, reasons: reasons.list }
+}
+
+/// The nodes of a plan, their namespaces and addresses.
+struct Machines {
+    nodes: Vec<NodeName>,
+    containers: BTreeSet<NodeName>,
+    network: BTreeMap<NodeName, NsName>,
+    addresses: BTreeMap<NsName, Vec<IpAddr>>,
+}
+
+impl Machines {
+    fn of(plan: &Plan) -> Self {
+        let mut machines = Self {
+            nodes: Vec::new(),
+            containers: BTreeSet::new(),
+            network: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+        };
+        let bridges = bridges(plan);
+        for item in &plan.items {
+            if let Object::Process(process) = &item.object {
+                machines.nodes.push(process.node.clone());
+                machines.containers.extend(process.container.is_some().then(|| process.node.clone()));
+                let ns = process.namespaces.get(&NsKind::Network).cloned();
+                machines.network.extend(ns.map(|ns| (process.node.clone(), ns)));
+            }
+            if let Object::Address(address) = &item.object {
+                let addr = address.net.addr();
+                let outside = !addr.is_loopback() && !bridges.contains(&(&item.ns, address.link.as_str()));
+                let all = machines.addresses.entry(item.ns.clone()).or_default();
+                all.extend(outside.then_some(addr));
+            }
+        }
+        machines
+    }
+
+    fn addresses_of(&self, node: &NodeName) -> &[IpAddr] {
+        self.network.get(node).and_then(|ns| self.addresses.get(ns)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Listeners by name and by address, an echo of nodes without one, and what is published, each once.
+    fn targets(&self, plan: &Plan) -> Vec<(NodeName, Target, Ask)> {
+        let mut targets: Vec<(NodeName, Target, Ask)> = Vec::new();
+        for node in &self.nodes {
+            let listeners = listeners(plan, node);
+            for (address, ask) in &listeners {
+                targets.extend(self.by_name(node).map(|target| (node.clone(), target, *ask)));
+                let addresses = match address.filter(|a| !a.is_unspecified()) {
+                    Some(address) => vec![address],
+                    None => self.addresses_of(node).to_vec(),
+                };
+                targets.extend(addresses.into_iter().map(|a| (node.clone(), Target::Address(a), *ask)));
+            }
+            if listeners.is_empty() {
+                targets.extend(self.by_name(node).map(|target| (node.clone(), target, Ask::Echo)));
+                let addresses = self.addresses_of(node).iter();
+                targets.extend(addresses.map(|a| (node.clone(), Target::Address(*a), Ask::Echo)));
+            }
+        }
+        for (ns, address, ask) in published(plan) {
+            let host = NodeName(ns.0.clone());
+            let addresses = self.addresses_of(&host).iter().copied();
+            let same_family = addresses.filter(|a| a.is_ipv4() == address.is_ipv4());
+            let public =
+                same_family.filter(|a| address.is_unspecified() || address.is_loopback() || *a == address);
+            let loopback = address.is_loopback().then_some(address);
+            targets.extend(public.chain(loopback).map(|a| (host.clone(), Target::Address(a), ask)));
+        }
+        let mut seen = BTreeSet::new();
+        targets.retain(|(_, target, ask)| seen.insert((target.clone(), *ask)));
+        targets
+    }
+
+    /// A container's name; machines have none that others know.
+    fn by_name(&self, node: &NodeName) -> Option<Target> {
+        self.containers.contains(node).then(|| Target::Name(service(node).to_owned()))
+    }
+
+    /// A loopback address is its own node's alone.
+    fn makes_sense(&self, source: &NodeName, node: &NodeName, target: &Target) -> bool {
+        match target {
+            Target::Address(address) if address.is_loopback() => {
+                self.network.get(source) == self.network.get(node)
+            }
+            Target::Address(_) | Target::Name(_) => true,
+        }
+    }
+}
+
+/// The service of `service.2`: the name that others know it by.
+fn service(node: &NodeName) -> &str {
+    let name = node.as_str().rsplit('/').next().unwrap_or_default();
+    match name.rsplit_once('.') {
+        Some((service, number)) if number.bytes().all(|b| b.is_ascii_digit()) => service,
+        Some(_) | None => name,
+    }
+}
+
+fn bridges(plan: &Plan) -> BTreeSet<(&NsName, &str)> {
+    let links = plan
+        .items
+        .iter()
+        .filter_map(|item| if let Object::Link(link) = &item.object { Some((&item.ns, link)) } else { None });
+    links.filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(ns, l)| (ns, l.name.as_str())).collect()
+}
+
+fn listeners(plan: &Plan, node: &NodeName) -> Vec<(Option<IpAddr>, Ask)> {
+    let all = plan
+        .items
+        .iter()
+        .filter_map(|item| if let Object::Listener(listener) = &item.object { Some(listener) } else { None });
+    all.filter(|l| l.node == *node).map(|l| (l.address, Ask::Port(l.transport, l.port))).collect()
+}
+
+/// What the hosts publish: each address and port that Docker holds.
+fn published(plan: &Plan) -> Vec<(NsName, IpAddr, Ask)> {
+    let held = plan.items.iter().filter_map(|item| {
+        let (transport, listen) = if let Object::Proxy(proxy) = &item.object {
+            (proxy.transport, proxy.listen)
+        } else if let Object::Reservation(reservation) = &item.object {
+            (reservation.transport, reservation.listen)
+        } else {
+            return None;
+        };
+        Some((item.ns.clone(), listen.ip(), Ask::Port(transport, listen.port())))
+    });
+    held.collect()
+}
+
+/// The reasons met so far, one a class.
+#[derive(Default)]
+struct Reasons {
+    list: Vec<Reason>,
+    /// Each class's place in the list, and the different rules and checks of it.
+    classes: BTreeMap<Class, (usize, BTreeSet<String>)>,
+}
+
+/// What refusals of one reason have in common: the outcome, where it was decided, and by what kind of thing.
+type Class = (Outcome, Option<NsName>, String);
+
+impl Reasons {
+    /// The reason of a probe that did not reach its target.
+    fn of(&mut self, probe: &Probe, outcome: &Outcome, trace: &Trace) -> Option<usize> {
+        if matches!(outcome, Outcome::Reaches { .. }) {
+            return None;
+        }
+        let decided = Decided::by(trace);
+        let (list, classes) = (&mut self.list, &mut self.classes);
+        let class = (outcome.clone(), decided.ns.clone(), decided.class);
+        let (at, kinds) = classes.entry(class).or_insert_with(|| {
+            list.push(Reason {
+                outcome: outcome.clone(),
+                what: decided.what.clone(),
+                ns: decided.ns,
+                example: probe.clone(),
+                cells: 0,
+                kinds: 0,
+            });
+            (list.len() - 1, BTreeSet::new())
+        });
+        kinds.insert(decided.what);
+        if let Some(reason) = list.get_mut(*at) {
+            reason.cells += 1;
+            reason.kinds = kinds.len();
+        }
+        Some(*at)
+    }
+}
+
+/// What decided a packet's fate.
+#[derive(Default)]
+struct Decided {
+    ns: Option<NsName>,
+    /// What probes have in common that were decided alike: the chain, the check.
+    class: String,
+    /// In words.
+    what: String,
+}
+
+impl Decided {
+    /// The last drop or, where nothing was dropped, the last answer of a kernel.
+    fn by(trace: &Trace) -> Self {
+        let last = |wanted: fn(&Event) -> bool| trace.hops.iter().rev().find(|hop| wanted(&hop.event));
+        let hop = last(|e| matches!(e, Event::Drop { .. }))
+            .or_else(|| last(|e| matches!(e, Event::Answer { .. })))
+            .or_else(|| last(|e| matches!(e, Event::Neighbour { .. })));
+        hop.map_or_else(Self::default, |hop| Self {
+            ns: Some(hop.ns.clone()),
+            class: class(trace, hop),
+            what: words(&hop.event),
+        })
+    }
+}
+
+/// A drop's kernel reason and, where a rule decided it, the rule's chain and target; otherwise what was said.
+fn class(trace: &Trace, hop: &Hop) -> String {
+    let Event::Drop { reason, .. } = &hop.event else { return words(&hop.event) };
+    let before = trace.hops.iter().take_while(|h| !std::ptr::eq(*h, hop));
+    let rule = before.filter(|h| h.flight == hop.flight && h.ns == hop.ns).last();
+    match rule.map(|h| &h.event) {
+        Some(Event::Rule(hit)) => format!("{reason} {} {} {}", hit.table, hit.chain, hit.verdict),
+        Some(Event::Policy { table, chain, .. }) => format!("{reason} {table} {chain}"),
+        _ => (*reason).to_owned(),
+    }
+}
+
+fn words(event: &Event) -> String {
+    if let Event::Drop { why: words, .. } | Event::Answer { what: words } | Event::Neighbour { text: words } =
+        event
+    {
+        words.clone()
+    } else {
+        String::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use seatrial_core::addr::Transport;
+    use seatrial_core::plan::{Address, Item, Link, Listener, Process, Proxy};
+    use seatrial_core::rules::{Hook, Protocol};
+
+    use super::*;
+    use crate::packet::{L4, Packet, Payload};
+    use crate::trace::RuleHit;
+
+    fn item(ns: &str, object: Object) -> Item {
+        Item { ns: NsName(ns.to_owned()), object }
+    }
+
+    fn process(name: &str, container: bool) -> Item {
+        let namespaces = BTreeMap::from([(NsKind::Network, NsName(name.to_owned()))]);
+        item(
+            name,
+            Object::Process(Process {
+                node: name.into(),
+                container: container.then(|| format!("demo-{name}")),
+                namespaces,
+                cap_add: Vec::new(),
+                cap_drop: Vec::new(),
+                privileged: false,
+                user: None,
+            }),
+        )
+    }
+
+    fn address(ns: &str, link: &str, net: &str) -> Item {
+        let (link, net) = (link.parse().unwrap(), net.parse().unwrap());
+        item(ns, Object::Address(Address { link, net, nodad: false }))
+    }
+
+    /// A host with a bridge, a container `web` that listens on 80, published on `published`, and an idle `job`.
+    fn plan(published: &str) -> Plan {
+        let bridge =
+            Link { name: "br0".parse().unwrap(), kind: LinkKind::Bridge, mac: None, mtu: None, master: None };
+        let (listen, connect): (SocketAddr, _) =
+            (published.parse().unwrap(), "172.18.0.2:80".parse().unwrap());
+        let listener = Listener { node: "web".into(), transport: Transport::Tcp, address: None, port: 80 };
+        Plan {
+            items: vec![
+                process("host", false),
+                address("host", "eth0", "203.0.113.10/24"),
+                item("host", Object::Link(bridge)),
+                address("host", "br0", "172.18.0.1/16"),
+                process("web", true),
+                address("web", "lo", "127.0.0.1/8"),
+                address("web", "eth0", "172.18.0.2/16"),
+                item("web", Object::Listener(listener)),
+                item("host", Object::Proxy(Proxy { transport: Transport::Tcp, listen, connect })),
+                process("job.1", true),
+                address("job.1", "eth0", "172.18.0.3/16"),
+            ],
+        }
+    }
+
+    fn targets(matrix: &Matrix) -> Vec<String> {
+        let target = |row: &Row| match (&row.target, row.ask) {
+            (Target::Address(a), Ask::Port(_, port)) => format!("{} {a}:{port}", row.node),
+            (Target::Name(n), Ask::Port(_, port)) => format!("{} {n}:{port}", row.node),
+            (Target::Address(a), Ask::Echo) => format!("{} {a}", row.node),
+            (Target::Name(n), Ask::Echo) => format!("{} {n}", row.node),
+        };
+        matrix.rows.iter().map(target).collect()
+    }
+
+    #[test]
+    fn every_listener_is_asked_by_name_and_address_and_every_published_port_on_the_hosts_own() {
+        let matrix = matrix(&plan("0.0.0.0:8080"), |_| (Outcome::Dropped, Trace::default()));
+        assert_eq!(matrix.sources, ["host", "web", "job.1"].map(NodeName::from));
+        let expected = [
+            "host 203.0.113.10",
+            "web web:80",
+            "web 172.18.0.2:80",
+            "job.1 job",
+            "job.1 172.18.0.3",
+            "host 203.0.113.10:8080",
+        ];
+        assert_eq!(targets(&matrix), expected);
+    }
+
+    #[test]
+    fn another_nodes_loopback_is_not_asked() {
+        let mut asked = Vec::new();
+        let matrix = matrix(&plan("127.0.0.1:8080"), |probe| {
+            asked.push(probe.clone());
+            (Outcome::Refused, Trace::default())
+        });
+        assert!(targets(&matrix).contains(&"host 203.0.113.10:8080".to_owned()), "tried from outside");
+        let loopback = matrix.rows.last().unwrap();
+        assert_eq!(loopback.target, Target::Address("127.0.0.1".parse().unwrap()));
+        assert_eq!(loopback.cells.iter().filter(|c| c.outcome.is_some()).count(), 1);
+        assert!(asked.iter().all(|p| p.target != loopback.target || p.from.as_str() == "host"));
+    }
+
+    fn dropped_by(rule: usize) -> Trace {
+        let addr = "172.18.0.2".parse().unwrap();
+        let packet = Packet {
+            src: addr,
+            dst: addr,
+            ttl: 64,
+            df: false,
+            mark: 0,
+            size: 0,
+            l4: L4::Other(Protocol::SCTP.0),
+            payload: Payload::Empty,
+        };
+        let hit = RuleHit {
+            hook: Hook::Prerouting,
+            table: "raw".to_owned(),
+            chain: "PREROUTING".to_owned(),
+            number: rule,
+            text: format!("rule {rule}"),
+            verdict: "DROP".to_owned(),
+        };
+        let drop = Event::Drop { reason: "NETFILTER_DROP", why: format!("raw PREROUTING {rule}") };
+        let hop =
+            |event| Hop { at_us: 0, flight: 1, ns: NsName("host".to_owned()), device: None, packet, event };
+        Trace { hops: vec![hop(Event::Rule(hit)), hop(drop)] }
+    }
+
+    #[test]
+    fn refusals_of_one_chain_are_one_reason() {
+        let mut rule = 0;
+        let matrix = matrix(&plan("0.0.0.0:80"), |_| {
+            rule += 1;
+            (Outcome::Dropped, dropped_by(rule))
+        });
+        let [reason] = matrix.reasons.as_slice() else { panic!("{:?}", matrix.reasons) };
+        assert_eq!((reason.what.as_str(), reason.cells, reason.kinds), ("raw PREROUTING 1", 18, 18));
+        assert!(matrix.rows.iter().flat_map(|r| &r.cells).all(|c| c.reason == Some(0)));
+    }
+}
