@@ -10,8 +10,8 @@ use seatrial_core::engine::Engine;
 use seatrial_core::plan::firewall::{
     EndpointRules, FamilyRules, Firewall, LinkRules, NetworkRules, PortRules,
 };
-use seatrial_core::rules::Ruleset;
 use seatrial_core::rules::iptables::{parse, save};
+use seatrial_core::rules::{Chain, Policy, Ruleset, Table};
 use seatrial_core::topology::{Daemon, GatewayMode};
 
 fn engines() -> PathBuf {
@@ -210,4 +210,65 @@ fn play(engine: &str, folder: &Path) {
 #[test]
 fn rules_of_28_5_2_are_what_the_engine_wrote_to_the_byte() {
     scenarios("28.5").iter().for_each(|folder| play("28.5.2", folder));
+}
+
+/// What `iptables -S` prints of a table.
+fn list(table: &Table) -> Vec<String> {
+    let chain = |c: &Chain| match c.base.map(|b| b.policy) {
+        Some(Policy::Accept) => format!("-P {} ACCEPT", c.name),
+        Some(Policy::Drop) => format!("-P {} DROP", c.name),
+        None => format!("-N {}", c.name),
+    };
+    let rules = table.chains.iter().flat_map(|c| c.rules.iter().map(|r| r.command(&c.name)));
+    table.chains.iter().map(chain).chain(rules).collect()
+}
+
+/// The runs of `iptables -S` lines in a document, in order.
+fn listings(document: &str) -> Vec<Vec<String>> {
+    let mut listings: Vec<Vec<String>> = Vec::new();
+    let mut before = "";
+    for line in document.lines().map(str::trim) {
+        if line.starts_with("-P PREROUTING") || line.starts_with("-P INPUT") && !before.starts_with("-P") {
+            listings.push(Vec::new());
+        }
+        if ["-P ", "-N ", "-A "].iter().any(|c| line.starts_with(c)) {
+            listings.last_mut().unwrap().push(line.to_owned());
+        }
+        before = line;
+    }
+    listings
+}
+
+/// The table that the listed base chains belong to.
+fn table_of(listing: &[String]) -> &'static str {
+    let has = |chain: &str| listing.iter().any(|l| l.starts_with(&format!("-P {chain} ")));
+    match (has("FORWARD"), has("POSTROUTING")) {
+        (true, _) => "filter",
+        (false, true) => "nat",
+        (false, false) => "raw",
+    }
+}
+
+#[test]
+fn rules_of_29_are_upstream_s_line_for_line() {
+    let folder = engines().join("29-iptables");
+    for (scenario, tables) in [
+        ("new-daemon", ["filter", "nat"].as_slice()),
+        ("usernet-internal", &["filter", "nat"]),
+        ("usernet-portmap", &["filter", "nat", "raw"]),
+        ("usernet-portmap-noproxy", &["filter", "nat"]),
+    ] {
+        let mut scene = Scene::new("29");
+        let events = fs::read_to_string(folder.join(format!("{scenario}.events"))).unwrap();
+        events.lines().for_each(|line| scene.event(&folder, line));
+        let ours = scene.firewall().rulesets();
+        let document = fs::read_to_string(folder.join(format!("{scenario}.md"))).unwrap();
+        let listings = listings(&document);
+        assert_eq!(listings.iter().map(|l| table_of(l)).collect::<Vec<_>>(), tables, "{scenario}");
+        for listing in &listings {
+            let table =
+                ours.iter().find_map(|r| r.table(table_of(listing)).filter(|_| r.family == Family::V4));
+            assert_eq!(&list(table.unwrap()), listing, "{scenario}");
+        }
+    }
 }
