@@ -172,7 +172,7 @@ impl IfPattern {
 }
 
 /// An IP protocol by number; 0 is any.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Protocol(pub u8);
 

@@ -1,0 +1,315 @@
+//! Rules made ready to run: flat arrays of chains, rules and conditions, and for each hook what runs in which order.
+
+use std::ops::Range;
+
+use seatrial_core::addr::Family;
+use seatrial_core::rules::{
+    Base, Chain, Hook, MarkValue, NatRange, Policy, PortMap, RejectWith, Rule, Ruleset, Table, Target,
+};
+
+use super::check::{RulesError, check};
+use super::condition::Condition;
+
+/// Priority of conntrack at PREROUTING and OUTPUT (`NF_IP_PRI_CONNTRACK`).
+const CONNTRACK: i32 = -200;
+/// Priority of destination NAT (`NF_IP_PRI_NAT_DST`).
+const NAT_DST: i32 = -100;
+/// Priority of source NAT (`NF_IP_PRI_NAT_SRC`).
+const NAT_SRC: i32 = 100;
+/// Priority of confirmation (`NF_IP_PRI_CONNTRACK_CONFIRM`).
+const CONFIRM: i32 = i32::MAX;
+
+/// The rules of both families.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rules {
+    /// What they were made from: the words of a trace.
+    sources: Vec<Ruleset>,
+    v4: Code,
+    v6: Code,
+}
+
+/// The rules of one family.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Code {
+    /// All chains.
+    pub chains: Vec<ChainCode>,
+    /// All rules, chain by chain.
+    pub rules: Vec<RuleCode>,
+    /// All conditions, rule by rule.
+    pub conditions: Vec<Condition>,
+    steps: [Vec<Step>; 5],
+    nat: [Vec<BaseChain>; 5],
+}
+
+/// What runs at a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A base chain that filters.
+    Chain(BaseChain),
+    /// `nf_conntrack_in`.
+    Conntrack,
+    /// The dispatcher of the hook's nat chains (`nf_nat_inet_fn`).
+    Nat,
+    /// `nf_conntrack_confirm`.
+    Confirm,
+}
+
+/// A base chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BaseChain {
+    /// Its code.
+    pub chain: usize,
+    /// Which chain of the source.
+    pub at: ChainAt,
+    /// Where it stands in its hook.
+    pub base: Base,
+}
+
+/// A chain.
+#[derive(Debug, Clone)]
+pub(super) struct ChainCode {
+    /// Its rules.
+    pub rules: Range<usize>,
+}
+
+/// A rule.
+#[derive(Debug, Clone)]
+pub(super) struct RuleCode {
+    /// Its conditions.
+    pub conditions: Range<usize>,
+    /// What it does.
+    pub action: Action,
+    /// Which rule of the source.
+    pub at: RuleAt,
+}
+
+/// A chain of the source, by position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ChainAt {
+    ruleset: usize,
+    table: usize,
+    chain: usize,
+}
+
+/// A rule of the source, by position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RuleAt {
+    /// Its chain.
+    pub chain: ChainAt,
+    /// Its position, from 0.
+    pub index: usize,
+}
+
+/// A rule of the source, with the names around it.
+pub(super) struct RuleSource<'a> {
+    pub table: &'a str,
+    pub chain: &'a str,
+    pub number: usize,
+    pub rule: &'a Rule,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Continue,
+    Accept,
+    Drop,
+    Return,
+    Jump(usize),
+    Goto(usize),
+    Reject(RejectWith),
+    Nat(NatAction),
+    Mark(MarkValue),
+    NoTrack,
+    Unknown,
+}
+
+/// A translation a rule asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NatAction {
+    Dnat(NatRange),
+    Snat(NatRange),
+    Masquerade(PortMap),
+    Redirect(PortMap),
+}
+
+impl Rules {
+    pub(super) fn build(rulesets: &[Ruleset]) -> Result<Self, RulesError> {
+        check(rulesets)?;
+        let code = |family| Code::build(rulesets, family);
+        Ok(Self { sources: rulesets.to_vec(), v4: code(Family::V4), v6: code(Family::V6) })
+    }
+
+    pub(super) const fn code(&self, family: Family) -> &Code {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+
+    /// Whether no hook does anything.
+    pub(super) fn is_empty(&self) -> bool {
+        [&self.v4, &self.v6].iter().all(|code| code.steps.iter().all(Vec::is_empty))
+    }
+
+    fn source(&self, at: ChainAt) -> Option<(&Table, &Chain)> {
+        let table = self.sources.get(at.ruleset)?.tables.get(at.table)?;
+        Some((table, table.chains.get(at.chain)?))
+    }
+
+    /// The names of a chain and of its table.
+    pub(super) fn chain_names(&self, at: ChainAt) -> (&str, &str) {
+        self.source(at).map(|(table, chain)| (table.name.as_str(), chain.name.as_str())).unwrap_or_default()
+    }
+
+    /// A rule as it was written, with the names around it.
+    pub(super) fn rule_source(&self, at: RuleAt) -> Option<RuleSource<'_>> {
+        let (table, chain) = self.source(at.chain)?;
+        let rule = chain.rules.get(at.index)?;
+        Some(RuleSource { table: &table.name, chain: &chain.name, number: at.index + 1, rule })
+    }
+}
+
+impl Code {
+    /// What runs at a hook, in order.
+    pub(super) fn steps(&self, hook: Hook) -> &[Step] {
+        // A hook is its own index: five of each.
+        self.steps.get(hook as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// The nat chains of a hook, in order.
+    pub(super) fn nat(&self, hook: Hook) -> &[BaseChain] {
+        self.nat.get(hook as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether conntrack's hooks are registered: only where a rule needs them (`nf_ct_netns_get`).
+    pub(super) fn tracks(&self) -> bool {
+        self.steps(Hook::Prerouting).contains(&Step::Conntrack)
+    }
+
+    fn build(rulesets: &[Ruleset], family: Family) -> Self {
+        let mut code = Self::default();
+        let mut bases = Vec::new();
+        let mut tracks = false;
+        for (r, ruleset) in rulesets.iter().enumerate().filter(|(_, ruleset)| ruleset.family == family) {
+            for (t, table) in ruleset.tables.iter().enumerate() {
+                let first = code.chains.len();
+                for (c, chain) in table.chains.iter().enumerate() {
+                    let at = ChainAt { ruleset: r, table: t, chain: c };
+                    bases.extend(chain.base.map(|base| BaseChain { chain: code.chains.len(), at, base }));
+                    tracks |= chain.rules.iter().any(needs_conntrack);
+                    code.add_chain(at, table, chain, first);
+                }
+            }
+        }
+        code.order(&bases, tracks);
+        code
+    }
+
+    fn add_chain(&mut self, at: ChainAt, table: &Table, chain: &Chain, first: usize) {
+        let start = self.rules.len();
+        for (index, rule) in chain.rules.iter().enumerate() {
+            let conditions = self.conditions.len();
+            self.conditions.extend(rule.matches.iter().flat_map(Condition::new));
+            let named = |name: &str| table.chains.iter().position(|c| c.name == name).map(|i| first + i);
+            self.rules.push(RuleCode {
+                conditions: conditions..self.conditions.len(),
+                action: action(rule.target.as_ref(), named),
+                at: RuleAt { chain: at, index },
+            });
+        }
+        self.chains.push(ChainCode { rules: start..self.rules.len() });
+    }
+
+    /// Puts what runs at each hook in the order of priorities; equal ones in the order they were registered.
+    fn order(&mut self, bases: &[BaseChain], tracks: bool) {
+        // One nat chain brings the dispatcher to all four hooks (`nf_nat_register_fn`), but without conntrack it does nothing.
+        let nat = tracks && bases.iter().any(|b| b.base.nat);
+        for hook in [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting] {
+            let mut steps = Vec::new();
+            if tracks {
+                steps.extend(conntrack_steps(hook));
+            }
+            if nat {
+                steps.extend(nat_priority(hook).map(|priority| (priority, Step::Nat)));
+            }
+            let here = || bases.iter().filter(|b| b.base.hook == hook);
+            steps.extend(here().filter(|b| !b.base.nat).map(|&b| (b.base.priority, Step::Chain(b))));
+            steps.sort_by_key(|(priority, _)| *priority);
+            let mut nat: Vec<BaseChain> = here().filter(|b| b.base.nat).copied().collect();
+            nat.sort_by_key(|b| b.base.priority);
+            if let (Some(at), Some(nat_at)) =
+                (self.steps.get_mut(hook as usize), self.nat.get_mut(hook as usize))
+            {
+                *at = steps.into_iter().map(|(_, step)| step).collect();
+                *nat_at = nat;
+            }
+        }
+    }
+}
+
+/// Conntrack's own places: it looks up where packets come from, and confirms where they leave.
+fn conntrack_steps(hook: Hook) -> Option<(i32, Step)> {
+    match hook {
+        Hook::Prerouting | Hook::Output => Some((CONNTRACK, Step::Conntrack)),
+        Hook::Input | Hook::Postrouting => Some((CONFIRM, Step::Confirm)),
+        Hook::Forward => None,
+    }
+}
+
+const fn nat_priority(hook: Hook) -> Option<i32> {
+    match hook {
+        Hook::Prerouting | Hook::Output => Some(NAT_DST),
+        Hook::Input | Hook::Postrouting => Some(NAT_SRC),
+        Hook::Forward => None,
+    }
+}
+
+/// Whether a rule's match or target asks for conntrack (`nf_ct_netns_get` in its `checkentry`).
+fn needs_conntrack(rule: &Rule) -> bool {
+    rule.matches.iter().any(Condition::needs_conntrack)
+        || match &rule.target {
+            Some(Target::Dnat(_) | Target::Snat(_) | Target::Masquerade(_) | Target::Redirect(_)) => true,
+            Some(Target::Other { name, .. }) => matches!(name.as_str(), "CT" | "CONNMARK" | "NETMAP"),
+            Some(
+                Target::Accept
+                | Target::Drop
+                | Target::Return
+                | Target::Jump(_)
+                | Target::Goto(_)
+                | Target::Reject(_)
+                | Target::Mark(_)
+                | Target::NoTrack { .. }
+                | Target::Watch { .. },
+            )
+            | None => false,
+        }
+}
+
+fn action(target: Option<&Target>, named: impl Fn(&str) -> Option<usize>) -> Action {
+    match target {
+        None | Some(Target::Watch { .. }) => Action::Continue,
+        Some(Target::Accept) => Action::Accept,
+        Some(Target::Drop) => Action::Drop,
+        Some(Target::Return) => Action::Return,
+        // `check` has refused a chain that is not there.
+        Some(Target::Jump(name)) => named(name).map_or(Action::Unknown, Action::Jump),
+        Some(Target::Goto(name)) => named(name).map_or(Action::Unknown, Action::Goto),
+        Some(Target::Reject(with)) => Action::Reject(*with),
+        Some(Target::Dnat(range)) => Action::Nat(NatAction::Dnat(*range)),
+        Some(Target::Snat(range)) => Action::Nat(NatAction::Snat(*range)),
+        Some(Target::Masquerade(ports)) => Action::Nat(NatAction::Masquerade(*ports)),
+        Some(Target::Redirect(ports)) => Action::Nat(NatAction::Redirect(*ports)),
+        Some(Target::Mark(value)) => Action::Mark(*value),
+        Some(Target::NoTrack { .. }) => Action::NoTrack,
+        Some(Target::Other { .. }) => Action::Unknown,
+    }
+}
+
+/// A policy as iptables writes it.
+pub(super) const fn policy_name(policy: Policy) -> &'static str {
+    match policy {
+        Policy::Accept => "ACCEPT",
+        Policy::Drop => "DROP",
+    }
+}

@@ -1,0 +1,353 @@
+//! The conditions of rules, and whether a packet meets them: yes, no, or nobody knows.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use seatrial_core::addr::{Family, IfName, PortRange};
+use seatrial_core::rules::{
+    AddrType, AddrTypeMatch, ConntrackMatch, CtState, IcmpType, IfPattern, Is, MarkValue, Match,
+    MultiportMatch, MultiportSide, PhysDevMatch, PortsMatch, Protocol, TcpFlagsMatch,
+};
+
+use super::conntrack::Entry;
+use super::conntrack::tuple::Direction;
+use super::{BridgePorts, Routing};
+use crate::packet::{Icmp, L4, Packet};
+
+/// Whether something holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    Yes,
+    No,
+    /// It hangs on what this program does not model.
+    Unknown,
+}
+
+impl From<bool> for Known {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+}
+
+/// What a rule sees of a packet.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub packet: &'a Packet,
+    /// The packet's mark as the rules before have left it.
+    pub mark: u32,
+    /// Its state: INVALID where conntrack does not know it.
+    pub state: CtState,
+    /// Its entry and its direction.
+    pub entry: Option<(&'a Entry, Direction)>,
+    pub input: Option<&'a IfName>,
+    pub output: Option<&'a IfName>,
+    pub bridged: Option<BridgePorts<'a>>,
+    pub routing: &'a dyn Routing,
+}
+
+/// One condition of a rule.
+#[derive(Debug, Clone)]
+pub(super) enum Condition {
+    Source(Is<IpNet>),
+    Destination(Is<IpNet>),
+    Input(Is<Device>),
+    Output(Is<Device>),
+    Protocol(Is<Protocol>),
+    /// A packet here is never a fragment: they are put together before any rule sees them.
+    Fragment(bool),
+    Ports(Protocol, PortsMatch),
+    TcpFlags(Is<TcpFlagsMatch>),
+    Icmp(Is<IcmpType>),
+    AddrType(AddrTypes),
+    Conntrack(ConntrackMatch, Is<u16>),
+    State(Is<u16>),
+    Mark(Is<MarkValue>),
+    ConnMark(Is<MarkValue>),
+    Multiport(MultiportMatch),
+    PhysDev(Box<PhysDevMatch>),
+    Unknown,
+}
+
+/// A device's name in a rule, as bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Device {
+    bytes: [u8; 16],
+    len: usize,
+    prefix: bool,
+}
+
+/// `-m addrtype`, its types as bits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AddrTypes {
+    source: Option<Is<u16>>,
+    destination: Option<Is<u16>>,
+    limit_in: bool,
+    limit_out: bool,
+}
+
+impl Device {
+    fn new(pattern: &IfPattern) -> Self {
+        let (name, prefix) = match pattern.0.strip_suffix('+') {
+            Some(name) => (name, true),
+            None => (pattern.0.as_str(), false),
+        };
+        let mut bytes = [0; 16];
+        // A longer name is no device's: Linux keeps 15 bytes, and so does iptables.
+        let len = name.len().min(bytes.len());
+        bytes.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+        Self { bytes, len, prefix }
+    }
+
+    /// Whether the device is meant; without one the name is "".
+    fn means(&self, device: Option<&IfName>) -> bool {
+        let name = device.map_or(&[][..], |d| d.as_str().as_bytes());
+        let wanted = self.bytes.get(..self.len).unwrap_or_default();
+        if self.prefix { name.starts_with(wanted) } else { name == wanted }
+    }
+}
+
+const fn bit(t: AddrType) -> u16 {
+    1 << t as u16
+}
+
+fn types(of: &Is<Vec<AddrType>>) -> Is<u16> {
+    Is { not: of.not, value: of.value.iter().fold(0, |bits, &t| bits | bit(t)) }
+}
+
+const fn state_bit(state: CtState) -> u16 {
+    1 << state as u16
+}
+
+fn states(of: &Is<Vec<CtState>>) -> Is<u16> {
+    Is { not: of.not, value: of.value.iter().fold(0, |bits, &s| bits | state_bit(s)) }
+}
+
+fn device(is: &Is<IfPattern>) -> Is<Device> {
+    Is { not: is.not, value: Device::new(&is.value) }
+}
+
+impl Condition {
+    /// The condition a match is; none for a comment. `-m tcp` may be two: see [`Condition::more`].
+    pub(super) fn new(of: &Match) -> Vec<Self> {
+        vec![match of {
+            Match::Source(net) => Self::Source(*net),
+            Match::Destination(net) => Self::Destination(*net),
+            Match::InInterface(is) => Self::Input(device(is)),
+            Match::OutInterface(is) => Self::Output(device(is)),
+            // Protocol 0 is any.
+            Match::Protocol(is) if is.value.0 == 0 => return Vec::new(),
+            Match::Protocol(is) => Self::Protocol(*is),
+            Match::Fragment(is) => Self::Fragment(is.not),
+            Match::Tcp(tcp) => {
+                let mut all = vec![Self::Ports(Protocol::TCP, tcp.ports)];
+                all.extend(tcp.flags.map(Self::TcpFlags));
+                // A packet here carries no TCP options, a real one does.
+                all.extend(tcp.option.map(|_| Self::Unknown));
+                return all;
+            }
+            Match::Udp(ports) => Self::Ports(Protocol::UDP, *ports),
+            Match::Sctp(ports) => Self::Ports(Protocol::SCTP, *ports),
+            Match::Icmp(is) => Self::Icmp(*is),
+            Match::AddrType(m) => Self::AddrType(AddrTypes::new(m)),
+            Match::Conntrack(m) => Self::Conntrack(m.clone(), m.state.as_ref().map_or(Is::not(0), states)),
+            Match::State(is) => Self::State(states(is)),
+            Match::Mark(is) => Self::Mark(*is),
+            Match::ConnMark(is) => Self::ConnMark(*is),
+            Match::Comment(_) => return Vec::new(),
+            Match::Multiport(m) => Self::Multiport(m.clone()),
+            Match::PhysDev(m) => Self::PhysDev(Box::new(m.clone())),
+            Match::Other { .. } => Self::Unknown,
+        }]
+    }
+
+    /// Whether a match asks for conntrack (`nf_ct_netns_get` in its `checkentry`).
+    pub(super) fn needs_conntrack(of: &Match) -> bool {
+        match of {
+            Match::Conntrack(_) | Match::State(_) | Match::ConnMark(_) => true,
+            // Their modules take conntrack as well.
+            Match::Other { module, .. } => {
+                matches!(module.as_str(), "connbytes" | "connlabel" | "connlimit" | "helper" | "cluster")
+            }
+            Match::Source(_)
+            | Match::Destination(_)
+            | Match::InInterface(_)
+            | Match::OutInterface(_)
+            | Match::Protocol(_)
+            | Match::Fragment(_)
+            | Match::Tcp(_)
+            | Match::Udp(_)
+            | Match::Sctp(_)
+            | Match::Icmp(_)
+            | Match::AddrType(_)
+            | Match::Mark(_)
+            | Match::Comment(_)
+            | Match::Multiport(_)
+            | Match::PhysDev(_) => false,
+        }
+    }
+
+    /// Whether the packet meets the condition.
+    pub(super) fn holds(&self, view: &View<'_>) -> Known {
+        let packet = view.packet;
+        match self {
+            Self::Source(net) => invert(net, net.value.contains(&packet.src)),
+            Self::Destination(net) => invert(net, net.value.contains(&packet.dst)),
+            Self::Input(is) => invert(is, is.value.means(view.input)),
+            Self::Output(is) => invert(is, is.value.means(view.output)),
+            Self::Protocol(is) => invert(is, is.value == packet.protocol()),
+            Self::Fragment(not) => (*not).into(),
+            Self::Ports(protocol, ports) => {
+                (packet.protocol() == *protocol && ports_hold(packet, ports)).into()
+            }
+            Self::TcpFlags(is) => flags_hold(packet, is).into(),
+            Self::Icmp(is) => icmp_holds(packet, is).into(),
+            Self::AddrType(types) => types.hold(view).into(),
+            Self::Conntrack(m, states) => conntrack_holds(view, m, *states).into(),
+            Self::State(is) => invert(is, is.value & state_bit(view.state) != 0),
+            Self::Mark(is) => invert(is, view.mark & is.value.mask == is.value.value),
+            Self::ConnMark(is) => match view.entry {
+                Some((entry, _)) => invert(is, entry.mark & is.value.mask == is.value.value),
+                None => Known::No,
+            },
+            Self::Multiport(m) => multiport_holds(packet, m).into(),
+            Self::PhysDev(m) => physdev_holds(view.bridged, m).into(),
+            Self::Unknown => Known::Unknown,
+        }
+    }
+}
+
+fn invert<T>(is: &Is<T>, holds: bool) -> Known {
+    (holds != is.not).into()
+}
+
+fn is_or_absent<T>(is: Option<&Is<T>>, holds: impl FnOnce(&T) -> bool) -> bool {
+    is.is_none_or(|is| holds(&is.value) != is.not)
+}
+
+fn ports_hold(packet: &Packet, wanted: &PortsMatch) -> bool {
+    packet.ports().is_some_and(|ports| {
+        is_or_absent(wanted.source.as_ref(), |range| range.contains(ports.src))
+            && is_or_absent(wanted.destination.as_ref(), |range| range.contains(ports.dst))
+    })
+}
+
+fn flags_hold(packet: &Packet, is: &Is<TcpFlagsMatch>) -> bool {
+    match packet.l4 {
+        L4::Tcp(tcp) => (tcp.flags.0 & is.value.mask == is.value.set) != is.not,
+        L4::Udp(_) | L4::Sctp(_) | L4::Icmp(_) | L4::Other(_) => false,
+    }
+}
+
+/// An ICMP message's type and code, in its family's numbers.
+pub(super) const fn type_and_code(icmp: Icmp, family: Family) -> (u8, u8) {
+    match (icmp, family) {
+        (Icmp::Echo { reply: false, .. }, Family::V4) => (8, 0),
+        (Icmp::Echo { reply: true, .. }, Family::V4) => (0, 0),
+        (Icmp::Echo { reply: false, .. }, Family::V6) => (128, 0),
+        (Icmp::Echo { reply: true, .. }, Family::V6) => (129, 0),
+        (Icmp::Error { kind, code, .. } | Icmp::Other { kind, code }, _) => (kind, code),
+    }
+}
+
+fn icmp_holds(packet: &Packet, is: &Is<IcmpType>) -> bool {
+    let L4::Icmp(icmp) = packet.l4 else { return false };
+    let (kind, code) = type_and_code(icmp, packet.family());
+    let wanted = is.value;
+    (wanted.kind.is_none_or(|k| k == kind) && wanted.code.is_none_or(|c| c == code)) != is.not
+}
+
+fn multiport_holds(packet: &Packet, m: &MultiportMatch) -> bool {
+    let Some(ports) = packet.ports() else { return false };
+    let named = |port: u16| m.ports.value.iter().any(|range: &PortRange| range.contains(port));
+    let holds = match m.which {
+        MultiportSide::Source => named(ports.src),
+        MultiportSide::Destination => named(ports.dst),
+        MultiportSide::Either => named(ports.src) || named(ports.dst),
+    };
+    holds != m.ports.not
+}
+
+impl AddrTypes {
+    fn new(of: &AddrTypeMatch) -> Self {
+        Self {
+            source: of.source.as_ref().map(types),
+            destination: of.destination.as_ref().map(types),
+            limit_in: of.limit_iface_in,
+            limit_out: of.limit_iface_out,
+        }
+    }
+
+    /// `addrtype_mt_v1` and `addrtype_mt6` (net/netfilter/xt_addrtype.c).
+    fn hold(&self, view: &View<'_>) -> bool {
+        let dev = match (self.limit_in, self.limit_out) {
+            (true, _) => view.input,
+            (false, true) => view.output,
+            (false, false) => None,
+        };
+        let is = |addr, bits: &u16| match view.packet.family() {
+            Family::V4 => bit(view.routing.addr_type(addr, dev)) & bits != 0,
+            Family::V6 => is_type6(view, addr, dev, *bits),
+        };
+        is_or_absent(self.source.as_ref(), |bits| is(view.packet.src, bits))
+            && is_or_absent(self.destination.as_ref(), |bits| is(view.packet.dst, bits))
+    }
+}
+
+/// `match_type6`: in IPv6 the form of the address decides, and all wanted kinds of form must hold; the routing table
+/// is asked only for LOCAL, ANYCAST and UNREACHABLE.
+fn is_type6(view: &View<'_>, addr: IpAddr, dev: Option<&IfName>, bits: u16) -> bool {
+    let wants = |t| bits & bit(t) != 0;
+    let unicast = !addr.is_multicast() && !addr.is_unspecified();
+    if wants(AddrType::Multicast) && !addr.is_multicast()
+        || wants(AddrType::Unicast) && !unicast
+        || wants(AddrType::Unspec) && !addr.is_unspecified()
+    {
+        return false;
+    }
+    let asked = bits & (bit(AddrType::Local) | bit(AddrType::Anycast) | bit(AddrType::Unreachable));
+    asked == 0 || bit(view.routing.addr_type(addr, dev)) & asked != 0
+}
+
+/// `conntrack_mt` (net/netfilter/xt_conntrack.c).
+fn conntrack_holds(view: &View<'_>, m: &ConntrackMatch, states: Is<u16>) -> bool {
+    let mut bits = state_bit(view.state);
+    if let Some((entry, _)) = view.entry {
+        bits |= if entry.source_translated() { state_bit(CtState::Snat) } else { 0 };
+        bits |= if entry.destination_translated() { state_bit(CtState::Dnat) } else { 0 };
+    }
+    if m.state.is_some() && (states.value & bits != 0) == states.not {
+        return false;
+    }
+    // Without an entry nothing but the state is looked at.
+    let Some((entry, direction)) = view.entry else { return m.state.is_some() };
+    let original = entry.original;
+    m.original.is_none_or(|wanted| wanted == (direction == Direction::Original))
+        && is_or_absent(m.protocol.as_ref(), |p| *p == original.protocol)
+        && is_or_absent(m.orig_source.as_ref(), |net| net.contains(&original.src))
+        && is_or_absent(m.orig_destination.as_ref(), |net| net.contains(&original.dst))
+        && is_or_absent(m.orig_destination_port.as_ref(), |range| range.contains(original.ports.dst))
+}
+
+/// `physdev_mt` (net/netfilter/xt_physdev.c).
+fn physdev_holds(bridged: Option<BridgePorts<'_>>, m: &PhysDevMatch) -> bool {
+    let Some(ports) = bridged else {
+        // What did not come over a bridge matches only where every option is inverted.
+        let inverted = |is: Option<bool>| is.unwrap_or(true);
+        return inverted(m.is_bridged.map(|is| is.not))
+            && inverted(m.is_in.map(|is| is.not))
+            && inverted(m.is_out.map(|is| is.not))
+            && inverted(m.input.as_ref().map(|is| is.not))
+            && inverted(m.output.as_ref().map(|is| is.not));
+    };
+    let flag = |is: Option<Is<()>>, holds: bool| is.is_none_or(|is| holds != is.not);
+    flag(m.is_bridged, ports.output.is_some())
+        && flag(m.is_in, ports.input.is_some())
+        && flag(m.is_out, ports.output.is_some())
+        && m.input.as_ref().is_none_or(|is| {
+            // The kernel compares only where there is a port.
+            ports.input.is_none_or(|name| is.value.matches(name.as_str()) != is.not)
+        })
+        && m.output
+            .as_ref()
+            .is_none_or(|is| ports.output.is_some_and(|name| is.value.matches(name.as_str()) != is.not))
+}

@@ -1,0 +1,269 @@
+//! The walk of one base chain: which rule decides, and what is unknown about it (`ipt_do_table`, `nft_do_chain`).
+//!
+//! A rule that nobody can know to match is followed both ways. Where both come to the same, that is the outcome; where
+//! they differ, the outcome hangs on that rule.
+
+use seatrial_core::rules::{Hook, MarkValue, Policy, RejectWith};
+
+use super::Why;
+use super::check::DEPTH;
+use super::compile::{Action, BaseChain, Code, NatAction, RuleAt, RuleCode, Rules, policy_name};
+use super::condition::{Known, View};
+use super::log::Log;
+use crate::trace::{Event, RuleHit};
+
+/// How many times a walk may fork before it gives up knowing.
+const FORKS: u32 = 256;
+
+/// What a base chain came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outcome {
+    pub end: End,
+    /// The packet's mark afterwards.
+    pub mark: u32,
+    /// Whether a rule said that conntrack should leave the packet alone.
+    pub untracked: bool,
+    pub why: Why,
+}
+
+/// How a walk ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Accept,
+    Drop,
+    Reject(RejectWith),
+    Nat(NatAction),
+    /// `why` says what is unknown.
+    Unknown,
+}
+
+impl Outcome {
+    fn is_same(&self, other: &Self) -> bool {
+        (self.end, self.mark, self.untracked) == (other.end, other.mark, other.untracked)
+    }
+}
+
+/// Where a walk stands.
+#[derive(Clone, Copy)]
+struct Place {
+    chain: usize,
+    /// The next rule.
+    rule: usize,
+    stack: [(usize, usize); DEPTH],
+    depth: usize,
+    mark: u32,
+    untracked: bool,
+}
+
+/// A fork that was not taken: what would have come of it.
+struct Fork {
+    outcome: Outcome,
+    rule: RuleAt,
+    /// How much was logged before it.
+    logged: usize,
+}
+
+/// A walk through a family's rules.
+pub(super) struct Walk<'a> {
+    pub rules: &'a Rules,
+    pub code: &'a Code,
+    pub hook: Hook,
+    pub base: BaseChain,
+    pub view: View<'a>,
+}
+
+impl Walk<'_> {
+    /// Runs the chain.
+    pub(super) fn run(&self, log: &mut Log<'_>) -> Outcome {
+        let place = Place {
+            chain: self.base.chain,
+            rule: 0,
+            stack: [(0, 0); DEPTH],
+            depth: 0,
+            mark: self.view.mark,
+            untracked: false,
+        };
+        self.go(place, log, &mut 0)
+    }
+
+    fn go(&self, mut place: Place, log: &mut Log<'_>, forks: &mut u32) -> Outcome {
+        let mut fork: Option<Fork> = None;
+        let mut differing: Option<Fork> = None;
+        let outcome = loop {
+            let Some(rule) = self.next_rule(&mut place) else {
+                break self.policy(&place, log);
+            };
+            match self.matches(rule, &place) {
+                Known::No => {}
+                Known::Yes => {
+                    self.log_hit(rule, log);
+                    if let Some(outcome) = self.act(rule, &mut place) {
+                        break outcome;
+                    }
+                }
+                Known::Unknown => {
+                    *forks += 1;
+                    let mut matched = place;
+                    let taken = if *forks > FORKS {
+                        self.end(End::Unknown, &place, Why::UnknownMatch(rule.at))
+                    } else if let Some(outcome) = self.act(rule, &mut matched) {
+                        outcome
+                    } else {
+                        self.go(matched, &mut Log::none(), forks)
+                    };
+                    let new = Fork { outcome: taken, rule: rule.at, logged: log.len() };
+                    match &fork {
+                        None => fork = Some(new),
+                        Some(first) if !first.outcome.is_same(&taken) && differing.is_none() => {
+                            differing = Some(new);
+                        }
+                        Some(_) => {}
+                    }
+                }
+            }
+        };
+        decide(outcome, [fork, differing], log)
+    }
+
+    /// The next rule, back out of chains that have ended; none where the base chain has.
+    fn next_rule(&self, place: &mut Place) -> Option<&RuleCode> {
+        loop {
+            let rules = self.code.chains.get(place.chain)?.rules.clone();
+            if let Some(rule) = self.code.rules.get(rules).and_then(|rules| rules.get(place.rule)) {
+                place.rule += 1;
+                return Some(rule);
+            }
+            if !place.pop() {
+                return None;
+            }
+        }
+    }
+
+    fn matches(&self, rule: &RuleCode, place: &Place) -> Known {
+        let mut view = self.view;
+        view.mark = place.mark;
+        let mut known = Known::Yes;
+        for condition in self.code.conditions.get(rule.conditions.clone()).unwrap_or_default() {
+            match condition.holds(&view) {
+                Known::Yes => {}
+                // One that does not hold settles it, whatever the others are.
+                Known::No => return Known::No,
+                Known::Unknown => known = Known::Unknown,
+            }
+        }
+        known
+    }
+
+    /// What the rule does; none where the walk goes on.
+    fn act(&self, rule: &RuleCode, place: &mut Place) -> Option<Outcome> {
+        let end = |end, place: &Place| Some(self.end(end, place, Why::Rule(rule.at)));
+        match rule.action {
+            Action::Continue => None,
+            Action::Accept => end(End::Accept, place),
+            Action::Drop => end(End::Drop, place),
+            Action::Reject(with) => end(End::Reject(with), place),
+            Action::Nat(nat) => end(End::Nat(nat), place),
+            Action::Unknown => Some(self.end(End::Unknown, place, Why::UnknownTarget(rule.at))),
+            Action::Return => {
+                if !place.pop() {
+                    place.finish(self.code);
+                }
+                None
+            }
+            Action::Jump(chain) => {
+                place.push();
+                place.enter(chain);
+                None
+            }
+            Action::Goto(chain) => {
+                place.enter(chain);
+                None
+            }
+            Action::Mark(MarkValue { value, mask }) => {
+                place.mark = (place.mark & !mask) ^ value;
+                None
+            }
+            Action::NoTrack => {
+                // Only what conntrack has not seen yet.
+                place.untracked |= self.view.entry.is_none();
+                None
+            }
+        }
+    }
+
+    const fn end(&self, end: End, place: &Place, why: Why) -> Outcome {
+        Outcome { end, mark: place.mark, untracked: place.untracked, why }
+    }
+
+    fn policy(&self, place: &Place, log: &mut Log<'_>) -> Outcome {
+        let policy = self.base.base.policy;
+        let at = self.base.at;
+        log.note(|| {
+            let (table, chain) = self.rules.chain_names(at);
+            Event::Policy {
+                hook: self.hook,
+                table: table.to_owned(),
+                chain: chain.to_owned(),
+                verdict: policy_name(policy).to_owned(),
+            }
+        });
+        let end = match policy {
+            Policy::Accept => End::Accept,
+            Policy::Drop => End::Drop,
+        };
+        self.end(end, place, Why::Policy(at, policy))
+    }
+
+    fn log_hit(&self, rule: &RuleCode, log: &mut Log<'_>) {
+        log.note_some(|| {
+            let source = self.rules.rule_source(rule.at)?;
+            Some(Event::Rule(RuleHit {
+                hook: self.hook,
+                table: source.table.to_owned(),
+                chain: source.chain.to_owned(),
+                number: source.number,
+                text: source.text(),
+                verdict: source.verdict(),
+            }))
+        });
+    }
+}
+
+/// What is known of the outcome when some forks were not taken.
+fn decide(outcome: Outcome, forks: [Option<Fork>; 2], log: &mut Log<'_>) -> Outcome {
+    let differs = |fork: &Fork| !fork.outcome.is_same(&outcome);
+    let Some(fork) = forks.into_iter().flatten().find(differs) else { return outcome };
+    log.truncate(fork.logged);
+    Outcome { end: End::Unknown, why: Why::UnknownMatch(fork.rule), ..outcome }
+}
+
+impl Place {
+    const fn enter(&mut self, chain: usize) {
+        self.chain = chain;
+        self.rule = 0;
+    }
+
+    /// Remembers where to go on.
+    fn push(&mut self) {
+        // `check` has refused rules that go deeper.
+        if let Some(top) = self.stack.get_mut(self.depth) {
+            *top = (self.chain, self.rule);
+            self.depth += 1;
+        }
+    }
+
+    /// Goes on where the last jump left; false in the base chain.
+    fn pop(&mut self) -> bool {
+        let Some(&(chain, rule)) = self.depth.checked_sub(1).and_then(|top| self.stack.get(top)) else {
+            return false;
+        };
+        self.depth -= 1;
+        (self.chain, self.rule) = (chain, rule);
+        true
+    }
+
+    /// To the end of the chain: what is left is the policy.
+    fn finish(&mut self, code: &Code) {
+        self.rule = code.chains.get(self.chain).map_or(0, |c| c.rules.len());
+    }
+}

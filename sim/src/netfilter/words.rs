@@ -1,0 +1,139 @@
+//! Verdicts put into words.
+
+use seatrial_core::rules::{CtState, Match, Rule, Target};
+
+use super::compile::{RuleAt, RuleSource, policy_name};
+use super::{Cause, Netfilter, Why};
+
+impl Netfilter {
+    /// What decided a drop or a rejection, in words.
+    #[must_use]
+    pub fn why(&self, cause: Cause) -> String {
+        match cause.0 {
+            Why::Rule(at) | Why::UnknownMatch(at) | Why::UnknownTarget(at) => self.place(at),
+            Why::Nat(at, why) => format!("{why}: {}", self.place(at)),
+            Why::Conntrack(why) => format!("conntrack: {why}"),
+            Why::Policy(at, policy) => {
+                let (table, chain) = self.rules.chain_names(at);
+                format!("the policy of {table} {chain}: {}", policy_name(policy))
+            }
+        }
+    }
+
+    /// The rule that a verdict depends on, and what it asks.
+    #[must_use]
+    pub fn depends(&self, cause: Cause) -> (String, String) {
+        let (at, of_match) = match cause.0 {
+            Why::UnknownMatch(at) => (at, true),
+            Why::Rule(at) | Why::UnknownTarget(at) | Why::Nat(at, _) => (at, false),
+            Why::Conntrack(_) | Why::Policy(..) => return (self.why(cause), String::new()),
+        };
+        let Some(source) = self.rules.rule_source(at) else { return Default::default() };
+        let what = if of_match { unknown_match(source.rule) } else { unknown_target(source.rule) };
+        (source.text(), what.unwrap_or_default())
+    }
+
+    /// A rule with its place: `filter DOCKER 3: -A DOCKER -j DROP`.
+    fn place(&self, at: RuleAt) -> String {
+        self.rules.rule_source(at).map_or_else(String::new, |source| {
+            let RuleSource { table, chain, number, .. } = &source;
+            format!("{table} {chain} {number}: {}", source.text())
+        })
+    }
+}
+
+impl RuleSource<'_> {
+    /// The rule as `iptables -S` writes it.
+    pub(super) fn text(&self) -> String {
+        self.rule.command(self.chain)
+    }
+
+    /// What the rule does, in a word.
+    pub(super) fn verdict(&self) -> String {
+        match &self.rule.target {
+            None => "continue".to_owned(),
+            Some(Target::Accept) => "ACCEPT".to_owned(),
+            Some(Target::Drop) => "DROP".to_owned(),
+            Some(Target::Return) => "RETURN".to_owned(),
+            Some(Target::Jump(chain)) => format!("-> {chain}"),
+            Some(Target::Goto(chain)) => format!("=> {chain}"),
+            Some(Target::Reject(_)) => "REJECT".to_owned(),
+            Some(Target::Dnat(_)) => "DNAT".to_owned(),
+            Some(Target::Snat(_)) => "SNAT".to_owned(),
+            Some(Target::Masquerade(_)) => "MASQUERADE".to_owned(),
+            Some(Target::Redirect(_)) => "REDIRECT".to_owned(),
+            Some(Target::Mark(_)) => "MARK".to_owned(),
+            Some(Target::NoTrack { .. }) => "NOTRACK".to_owned(),
+            Some(Target::Watch { name, .. } | Target::Other { name, .. }) => name.clone(),
+        }
+    }
+}
+
+/// A translation that could not be made, by the rule that asked for it.
+pub(super) const fn nat_cause(rule: Why, why: &'static str) -> Cause {
+    if let Why::Rule(at) = rule { Cause(Why::Nat(at, why)) } else { Cause(rule) }
+}
+
+/// The first match that is not modelled, as it was written.
+fn unknown_match(rule: &Rule) -> Option<String> {
+    rule.matches.iter().find_map(|m| match m {
+        Match::Other { module, options } => {
+            Some(format!("-m {module} {}", options.join(" ")).trim_end().to_owned())
+        }
+        Match::Tcp(tcp) => tcp.option.map(|option| format!("--tcp-option {}", option.value)),
+        Match::Source(_)
+        | Match::Destination(_)
+        | Match::InInterface(_)
+        | Match::OutInterface(_)
+        | Match::Protocol(_)
+        | Match::Fragment(_)
+        | Match::Udp(_)
+        | Match::Sctp(_)
+        | Match::Icmp(_)
+        | Match::AddrType(_)
+        | Match::Conntrack(_)
+        | Match::State(_)
+        | Match::Mark(_)
+        | Match::ConnMark(_)
+        | Match::Comment(_)
+        | Match::Multiport(_)
+        | Match::PhysDev(_) => None,
+    })
+}
+
+fn unknown_target(rule: &Rule) -> Option<String> {
+    match &rule.target {
+        Some(Target::Other { name, options }) => {
+            Some(format!("-j {name} {}", options.join(" ")).trim_end().to_owned())
+        }
+        Some(
+            Target::Accept
+            | Target::Drop
+            | Target::Return
+            | Target::Jump(_)
+            | Target::Goto(_)
+            | Target::Reject(_)
+            | Target::Dnat(_)
+            | Target::Snat(_)
+            | Target::Masquerade(_)
+            | Target::Redirect(_)
+            | Target::Mark(_)
+            | Target::NoTrack { .. }
+            | Target::Watch { .. },
+        )
+        | None => None,
+    }
+}
+
+/// A state as iptables writes it.
+pub(super) const fn state(state: CtState) -> &'static str {
+    match state {
+        CtState::Invalid => "INVALID",
+        CtState::New => "NEW",
+        CtState::Related => "RELATED",
+        CtState::Established => "ESTABLISHED",
+        CtState::Untracked => "UNTRACKED",
+        CtState::Snat => "SNAT",
+        CtState::Dnat => "DNAT",
+    }
+}
