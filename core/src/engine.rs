@@ -84,6 +84,13 @@ impl Engine {
         Ok(Self { version, profile })
     }
 
+    /// Whether UDP flows are forgotten by the container's port instead of the host's: a bug of 29.5 to 29.7
+    /// (moby#53384), so that flows survive where the two differ.
+    #[must_use]
+    pub fn flushes_udp_by_container_port(self) -> bool {
+        self.version.major == 29 && self.version.minor.is_none_or(|minor| minor >= 5)
+    }
+
     /// Whether the version is newer than every release this program knows (29).
     #[must_use]
     pub const fn is_unknown(self) -> bool {

@@ -14,20 +14,26 @@ use crate::rules::Ruleset;
 use crate::topology::{IpvlanFlag, IpvlanMode, MacvlanMode, NodeName};
 
 pub mod check;
+pub mod firewall;
 
 mod alloc;
 mod bridge;
+mod change;
 mod container;
 mod dockerd;
-pub mod firewall;
+mod gateway;
 mod ids;
 mod names;
 mod namespaces;
 mod network;
+mod objects;
 mod planner;
 mod publish;
+mod sandbox;
+mod shared;
 mod wire;
 
+pub use change::Refused;
 pub use planner::{Planner, plan};
 
 /// A namespace's name: that of the node it was made for, or `wire` for the switch between the machines.
@@ -419,7 +425,8 @@ pub struct Listener {
 pub enum PlanOp {
     /// Make an object.
     Add(Item),
-    /// Take an object away.
+    /// Take an object away, and with it what cannot be without it: all that is in a namespace, a device's addresses,
+    /// routes and settings and the other end of its cable, a process's listeners.
     Remove(Item),
     /// Put an object in place of the one of its name: a file, a namespace's rules, a resolver.
     Replace(Item),
@@ -429,6 +436,15 @@ pub enum PlanOp {
         ns: NsName,
         /// The address, as original destination, reply source, or either side.
         address: IpAddr,
+    },
+    /// Forget flows that were sent to a port of the host (`conntrack -D --orig-port-dst`).
+    FlushConntrackPort {
+        /// Where.
+        ns: NsName,
+        /// The protocol.
+        transport: Transport,
+        /// The port of the original destination.
+        port: u16,
     },
     /// Announce an address on a link: gratuitous ARP or an unsolicited neighbour advertisement.
     Announce {

@@ -19,6 +19,9 @@ pub(super) enum AllocError {
         /// The pool that was there first.
         first: IpNet,
     },
+    /// No predefined pool has subnets of the size.
+    #[error("invalid address pool")]
+    InvalidPool,
     /// Every predefined subnet is taken.
     #[error("all predefined address pools have been fully subnetted")]
     NoMoreSubnets,
@@ -116,18 +119,25 @@ impl Ipam {
         Ok(PoolId { subnet, range })
     }
 
-    /// The lowest predefined subnet that overlaps neither another nor a reserved network.
+    /// The lowest predefined subnet, of a pool's own size or of `size`, that overlaps neither another nor a reserved
+    /// network.
     pub(super) fn request_predefined(
         &mut self,
         family: Family,
+        size: Option<u8>,
         reserved: &[IpNet],
     ) -> Result<PoolId, AllocError> {
         let taken: Vec<IpNet> = self.pools.keys().chain(reserved).copied().collect();
-        let bases = self.predefined.iter().filter(|(net, _)| Family::of_net(*net) == family);
-        let subnet = bases
-            .filter_map(|(base, size)| first_free(*base, *size, &taken))
-            .next()
-            .ok_or(AllocError::NoMoreSubnets)?;
+        let of_family = self.predefined.iter().filter(|(net, _)| Family::of_net(*net) == family);
+        let bases: Vec<(IpNet, u8)> = of_family
+            .map(|(net, own)| (*net, size.unwrap_or(*own)))
+            .filter(|(net, size)| (net.prefix_len()..=net.max_prefix_len()).contains(size))
+            .collect();
+        if bases.is_empty() {
+            return Err(AllocError::InvalidPool);
+        }
+        let free = bases.into_iter().find_map(|(base, size)| first_free(base, size, &taken));
+        let subnet = free.ok_or(AllocError::NoMoreSubnets)?;
         self.pools.insert(subnet, Addresses { whole: true, ..Addresses::of(subnet) });
         Ok(PoolId { subnet, range: None })
     }
@@ -253,14 +263,14 @@ mod tests {
     #[test]
     fn there_are_31_predefined_ipv4_networks() {
         let mut ipam = ipam();
-        let all: Vec<String> = std::iter::from_fn(|| ipam.request_predefined(Family::V4, &[]).ok())
+        let all: Vec<String> = std::iter::from_fn(|| ipam.request_predefined(Family::V4, None, &[]).ok())
             .map(|p| p.subnet.to_string())
             .collect();
         assert_eq!(all.len(), 31);
         assert_eq!(all[..3], ["172.17.0.0/16", "172.18.0.0/16", "172.19.0.0/16"]);
         assert_eq!(all[14..16], ["172.31.0.0/16", "192.168.0.0/20"]);
         assert_eq!(all[30], "192.168.240.0/20");
-        assert_eq!(ipam.request_predefined(Family::V4, &[]), Err(AllocError::NoMoreSubnets));
+        assert_eq!(ipam.request_predefined(Family::V4, None, &[]), Err(AllocError::NoMoreSubnets));
     }
 
     #[test]
@@ -268,17 +278,17 @@ mod tests {
         let mut ipam = ipam();
         ipam.request_pool(net("172.17.128.0/24"), None).unwrap();
         let reserved = [net("172.18.0.0/15"), net("172.20.7.1/32")];
-        let pool = ipam.request_predefined(Family::V4, &reserved).unwrap();
+        let pool = ipam.request_predefined(Family::V4, None, &reserved).unwrap();
         assert_eq!(pool.subnet, net("172.21.0.0/16"));
     }
 
     #[test]
     fn a_released_subnet_is_given_again() {
         let mut ipam = ipam();
-        let first = ipam.request_predefined(Family::V4, &[]).unwrap();
-        ipam.request_predefined(Family::V4, &[]).unwrap();
+        let first = ipam.request_predefined(Family::V4, None, &[]).unwrap();
+        ipam.request_predefined(Family::V4, None, &[]).unwrap();
         ipam.release_pool(first);
-        assert_eq!(ipam.request_predefined(Family::V4, &[]).unwrap(), first);
+        assert_eq!(ipam.request_predefined(Family::V4, None, &[]).unwrap(), first);
     }
 
     #[test]
@@ -329,7 +339,7 @@ mod tests {
     #[test]
     fn ipv6_subnets_are_cut_from_the_ula_pool() {
         let mut ipam = ipam();
-        assert_eq!(ipam.request_predefined(Family::V6, &[]).unwrap().subnet, net("fd00:1:2::/64"));
-        assert_eq!(ipam.request_predefined(Family::V6, &[]).unwrap().subnet, net("fd00:1:2:1::/64"));
+        assert_eq!(ipam.request_predefined(Family::V6, None, &[]).unwrap().subnet, net("fd00:1:2::/64"));
+        assert_eq!(ipam.request_predefined(Family::V6, None, &[]).unwrap().subnet, net("fd00:1:2:1::/64"));
     }
 }

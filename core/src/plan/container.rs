@@ -1,13 +1,14 @@
-//! A container: its endpoints while it runs, and the objects they come to.
+//! A container: what the user wrote, and what it holds while it runs.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::network::Net;
+use super::ids::{Seed, short};
 use super::publish::Binding;
-use super::wire::{address, item, sysctl, sysctl_device};
-use super::{Item, Object, Route};
 use crate::addr::{Family, IfName, IpNet, MacAddr};
-use crate::topology::{Attachment, Container, NodeName};
+use crate::topology::{Attachment, Container, NetworkMode, NodeName};
+
+mod check;
 
 /// A container and what it holds while it runs.
 #[derive(Debug, Clone)]
@@ -16,12 +17,33 @@ pub(super) struct Ctr {
     pub(super) spec: Container,
     /// 64 hexadecimal digits.
     pub(super) id: String,
-    /// Whether it runs.
-    pub(super) running: bool,
+    /// How often it was made anew: another id each time.
+    pub(super) replaced: u32,
+    /// Where it stands.
+    pub(super) state: State,
+    /// The networks it joins when it starts; live connections come and go here.
+    pub(super) attachments: Vec<Attachment>,
     /// Its endpoints, in the order they were joined; none while it is stopped.
     pub(super) endpoints: Vec<Endpoint>,
-    /// Its published ports, in the order they were bound.
-    pub(super) bindings: Vec<Binding>,
+    /// Addresses of linked containers on the default bridge, as its hosts file has them, by place in `links`.
+    pub(super) linked: BTreeMap<usize, Vec<IpAddr>>,
+    /// Whether the resolver on 127.0.0.11 was started; it stays until the container stops.
+    pub(super) resolver: bool,
+    /// How often it joined a network: a new cable, and new hardware addresses, each time.
+    joins: BTreeMap<String, u32>,
+}
+
+/// Where a container stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Made, not started yet.
+    Created,
+    /// Runs.
+    Running,
+    /// Ran once.
+    Exited,
+    /// Docker would not start it.
+    Refused,
 }
 
 /// One container on one network.
@@ -39,6 +61,21 @@ pub(super) struct Endpoint {
     pub(super) veth_mac: MacAddr,
     /// Its addresses with their prefix length, IPv4 first.
     pub(super) addresses: Vec<IpNet>,
+    /// What the network does for it as a gateway.
+    pub(super) mode: Mode,
+    /// Ports published by way of this network, in the order they were bound.
+    pub(super) bindings: Vec<Binding>,
+}
+
+/// What a network does for an endpoint (daemon/libnetwork/drivers/bridge: `portBindingMode`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Mode {
+    /// Publishes routed ports.
+    pub(super) routed: bool,
+    /// Publishes on the host's IPv4 addresses.
+    pub(super) v4: bool,
+    /// Publishes on the host's IPv6 addresses.
+    pub(super) v6: bool,
 }
 
 impl Endpoint {
@@ -49,44 +86,55 @@ impl Endpoint {
 }
 
 impl Ctr {
+    /// A container that is made and not started.
+    pub(super) fn new(spec: &Container, host: &NodeName, replaced: u32) -> Self {
+        let mut attachments = match &spec.network {
+            NetworkMode::DefaultBridge(attachment) => vec![(**attachment).clone()],
+            NetworkMode::Networks(attachments) => attachments.clone(),
+            NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => Vec::new(),
+        };
+        // Compose gives the service's hardware address to the first network by name.
+        if let Some(first) = attachments.iter_mut().min_by(|a, b| a.network.cmp(&b.network)) {
+            first.mac_address = first.mac_address.or(spec.mac_address);
+        }
+        let id = Seed::of(&["container", host.as_str(), &spec.name, &replaced.to_string()]).id();
+        Self {
+            spec: spec.clone(),
+            id,
+            replaced,
+            state: State::Created,
+            attachments,
+            endpoints: Vec::new(),
+            linked: BTreeMap::new(),
+            resolver: false,
+            joins: BTreeMap::new(),
+        }
+    }
+
     /// The node's name.
-    pub(super) fn node(&self) -> &NodeName {
+    pub(super) const fn node(&self) -> &NodeName {
         &self.spec.node
     }
 
-    /// What `hostname` prints in it, unless it shares another's.
+    /// Whether it runs.
+    pub(super) fn is_running(&self) -> bool {
+        self.state == State::Running
+    }
+
+    /// What its own hostname would be: as written, or its short id.
     pub(super) fn hostname(&self) -> String {
-        self.spec.hostname.clone().unwrap_or_else(|| super::ids::short(&self.id))
+        self.spec.hostname.clone().unwrap_or_else(|| short(&self.id))
     }
-}
 
-/// What an endpoint comes to inside the container's network namespace.
-pub(super) fn endpoint_items(netns: &str, endpoint: &Endpoint) -> Vec<Item> {
-    let device = &endpoint.device;
-    let mut items = Vec::new();
-    if endpoint.address(Family::V6).is_none() {
-        let key = format!("net.ipv6.conf.{}.disable_ipv6", sysctl_device(device));
-        items.push(sysctl(netns, key, "1"));
+    /// The endpoint on a network.
+    pub(super) fn endpoint(&self, network: &str) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|e| e.attachment.network == network)
     }
-    items.extend(endpoint.addresses.iter().map(|net| item(netns, Object::Address(address(device, *net)))));
-    items.push(item(netns, Object::Up(device.clone())));
-    items
-}
 
-/// The default route of a family by way of an endpoint's network.
-pub(super) fn default_route(netns: &str, net: &Net, endpoint: &Endpoint, family: Family) -> Option<Item> {
-    let to = match family {
-        Family::V4 => IpNet::V4(ipnet::Ipv4Net::default()),
-        Family::V6 => IpNet::V6(ipnet::Ipv6Net::default()),
-    };
-    let via = net.subnet(family)?.gateway?;
-    let route = Route {
-        to,
-        via: Some(via),
-        dev: Some(endpoint.device.clone()),
-        table: None,
-        metric: None,
-        source: None,
-    };
-    Some(item(netns, Object::Route(route)))
+    /// A seed for what is random at each join of a network.
+    pub(super) fn next_join(&mut self, network: &str) -> String {
+        let joins = self.joins.entry(network.to_owned()).or_default();
+        *joins += 1;
+        format!("{} {network} {joins}", self.id)
+    }
 }

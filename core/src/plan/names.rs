@@ -1,14 +1,20 @@
 //! Names: `/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`, and the resolver of user-defined networks.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::container::Ctr;
-use super::network::Net;
+use super::dockerd::Dockerd;
+use super::ids::short;
+use super::network::DEFAULT_BRIDGE;
+use super::wire::item;
+use super::{File, Item, Object};
 use crate::addr::Family;
+use crate::diagnostic::Diagnostic;
+use crate::topology::{Container, ExtraHostTarget, NetworkMode};
 
 pub(super) mod resolv_conf;
+mod resolver;
 
 /// What every container's `/etc/hosts` begins with.
 const HOSTS_V4: &str = "127.0.0.1\tlocalhost\n";
@@ -21,23 +27,154 @@ ff02::1\tip6-allnodes
 ff02::2\tip6-allrouters
 ";
 
-/// Extra lines of a hosts file: an address and its names.
-pub(super) type HostsLine = (IpAddr, String);
+impl Dockerd {
+    /// The three files that Docker keeps for a container.
+    pub(super) fn files(&self, ctr: &Ctr) -> Vec<Item> {
+        let owner = self.files_owner(ctr);
+        let hosts = match &owner.spec.network {
+            NetworkMode::Host => self.host.machine.hosts_file.clone(),
+            NetworkMode::DefaultBridge(_)
+            | NetworkMode::Networks(_)
+            | NetworkMode::None
+            | NetworkMode::Container(_) => self.hosts(owner),
+        };
+        let files = [
+            ("/etc/hostname", format!("{}\n", self.hostname(&owner.spec, &owner.id))),
+            ("/etc/hosts", hosts),
+            ("/etc/resolv.conf", self.resolv_conf(owner).text),
+        ];
+        let file = |(path, content): (&str, String)| Object::File(File { path: path.to_owned(), content });
+        files.into_iter().map(|f| item(ctr.node().as_str(), file(f))).collect()
+    }
 
-/// A container's hosts file: loopback, extra hosts, links, then its own addresses.
-pub(super) fn hosts(ctr: &Ctr, extra: &[HostsLine], links: &[HostsLine]) -> String {
-    let v6_off = ctr.spec.sysctls.get("net.ipv6.conf.all.disable_ipv6").is_some_and(|v| v == "1");
-    let mut text = HOSTS_V4.to_owned();
-    if !v6_off {
-        text.push_str(HOSTS_V6);
+    /// The container whose files these are: the one whose network it shares.
+    fn files_owner<'a>(&'a self, ctr: &'a Ctr) -> &'a Ctr {
+        let mut owner = ctr;
+        for _ in 0..self.containers.len() {
+            let NetworkMode::Container(donor) = &owner.spec.network else { break };
+            let Some(next) = self.find(donor) else { break };
+            owner = next;
+        }
+        owner
     }
-    let own = own_names(ctr);
-    let own = ctr.endpoints.iter().flat_map(|e| e.addresses.iter().map(|a| (a.addr(), own.clone())));
-    for (addr, names) in extra.iter().chain(links).cloned().chain(own) {
-        // Writing to a String cannot fail.
-        _ = writeln!(text, "{addr}\t{names}");
+
+    /// What `hostname` prints: as written, or that of the host or the container whose network it shares, or the id.
+    pub(super) fn hostname(&self, spec: &Container, id: &str) -> String {
+        match (&spec.hostname, &spec.network) {
+            (Some(hostname), _) => hostname.clone(),
+            (None, NetworkMode::Host) => self.host.name.to_string(),
+            (None, NetworkMode::Container(donor)) => match self.find(donor) {
+                Some(ctr) if ctr.spec.node != spec.node => self.hostname(&ctr.spec, &ctr.id),
+                Some(_) | None => short(id),
+            },
+            (None, NetworkMode::DefaultBridge(_) | NetworkMode::Networks(_) | NetworkMode::None) => short(id),
+        }
     }
-    text
+
+    /// Loopback, extra hosts, links, then the container's own addresses in the order they were taken.
+    fn hosts(&self, ctr: &Ctr) -> String {
+        let v6_off = ctr.spec.sysctls.get("net.ipv6.conf.all.disable_ipv6").is_some_and(|v| v == "1");
+        let mut text = HOSTS_V4.to_owned();
+        if !v6_off {
+            text.push_str(HOSTS_V6);
+        }
+        let own_names = own_names(ctr);
+        let own =
+            ctr.endpoints.iter().flat_map(|e| e.addresses.iter().map(|a| (a.addr(), own_names.clone())));
+        for (addr, names) in self.extra_hosts(&ctr.spec).into_iter().chain(self.link_lines(ctr)).chain(own) {
+            // Writing to a String cannot fail.
+            _ = writeln!(text, "{addr}\t{names}");
+        }
+        text
+    }
+
+    fn extra_hosts(&self, spec: &Container) -> Vec<(IpAddr, String)> {
+        let lines = spec.extra_hosts.iter().flat_map(|extra| {
+            let addresses = match extra.target {
+                ExtraHostTarget::Address(address) => vec![address],
+                ExtraHostTarget::HostGateway => self.host_gateways(),
+            };
+            addresses.into_iter().map(|a| (a, extra.name.clone()))
+        });
+        lines.collect()
+    }
+
+    /// A linked container by its alias, its hostname and its name (legacy links of the default bridge).
+    fn link_lines(&self, ctr: &Ctr) -> Vec<(IpAddr, String)> {
+        let links = ctr.spec.links.iter().enumerate();
+        let lines = links.flat_map(|(place, link)| {
+            let names = self.find(&link.target).map(|target| {
+                let names = format!("{} {}", link.alias, target.hostname());
+                if link.alias == target.spec.name { names } else { format!("{names} {}", target.spec.name) }
+            });
+            let addresses = ctr.linked.get(&place).into_iter().flatten();
+            addresses.filter_map(move |a| names.clone().map(|n| (*a, n)))
+        });
+        lines.collect()
+    }
+
+    /// Looks up the containers that one on the default bridge is linked to.
+    pub(super) fn link(&self, ctr: &mut Ctr) -> Result<(), Diagnostic> {
+        ctr.linked.clear();
+        if !ctr.attachments.iter().any(|a| a.network == DEFAULT_BRIDGE) {
+            return Ok(());
+        }
+        for (place, link) in ctr.spec.links.iter().enumerate() {
+            let refuse = |found: String| Err(Diagnostic::new(link.target.at.clone(), found));
+            let Some(target) = self.find(&link.target) else {
+                let name = &link.target.node;
+                return refuse(format!("could not get container for {name}: No such container: {name}"));
+            };
+            if !target.is_running() {
+                let (name, own) = (&target.spec.name, &ctr.spec.name);
+                let alias = &link.alias;
+                return refuse(format!("Cannot link to a non running container: /{name} AS /{own}/{alias}"));
+            }
+            let Some(endpoint) = target.endpoint(DEFAULT_BRIDGE) else {
+                let name = &target.spec.name;
+                return refuse(format!(
+                    "Cannot link to /{name}, as it does not belong to the default network"
+                ));
+            };
+            ctr.linked.insert(place, endpoint.addresses.iter().map(|a| a.addr()).collect());
+        }
+        Ok(())
+    }
+
+    /// Puts a started container's addresses into the hosts files of those that are linked to it.
+    pub(super) fn update_links(&mut self, started: &Ctr) {
+        let Some(endpoint) = started.endpoint(DEFAULT_BRIDGE) else { return };
+        let addresses: Vec<IpAddr> = endpoint.addresses.iter().map(|a| a.addr()).collect();
+        for ctr in self.containers.iter_mut().filter(|c| c.is_running()) {
+            for (place, link) in ctr.spec.links.iter().enumerate() {
+                if link.target.node == *started.node() && ctr.linked.contains_key(&place) {
+                    ctr.linked.insert(place, addresses.clone());
+                }
+            }
+        }
+    }
+
+    /// The container's resolver configuration, from the host's file.
+    pub(super) fn resolv_conf(&self, ctr: &Ctr) -> resolv_conf::ResolvConf {
+        let daemon = &self.host.daemon;
+        let overrides = resolv_conf::Overrides {
+            nameservers: if ctr.spec.dns.is_empty() { &daemon.dns } else { &ctr.spec.dns },
+            search: if ctr.spec.dns_search.is_empty() { &daemon.dns_search } else { &ctr.spec.dns_search },
+            options: if ctr.spec.dns_opt.is_empty() { &daemon.dns_opts } else { &ctr.spec.dns_opt },
+        };
+        let ipv6 = ctr.endpoints.iter().any(|e| e.address(Family::V6).is_some());
+        let kind = match &ctr.spec.network {
+            NetworkMode::Host => resolv_conf::Use::Host,
+            NetworkMode::DefaultBridge(_) | NetworkMode::Networks(_) | NetworkMode::None if ctr.resolver => {
+                resolv_conf::Use::Internal
+            }
+            NetworkMode::DefaultBridge(_)
+            | NetworkMode::Networks(_)
+            | NetworkMode::None
+            | NetworkMode::Container(_) => resolv_conf::Use::Legacy { ipv6 },
+        };
+        resolv_conf::resolv_conf(&self.host.machine.resolv_conf, overrides, kind)
+    }
 }
 
 /// `fqdn short`, or the hostname alone.
@@ -51,47 +188,4 @@ fn own_names(ctr: &Ctr) -> String {
         Some((short, _)) => format!("{fqdn} {short}"),
         None => fqdn,
     }
-}
-
-/// What the resolver of a container answers itself: the names of every container on its user-defined networks.
-pub(super) fn zone(
-    ctr: &Ctr,
-    networks: &BTreeMap<String, Net>,
-    all: &[Ctr],
-) -> (BTreeMap<String, Vec<IpAddr>>, BTreeMap<IpAddr, String>) {
-    let (mut zone, mut reverse) = (BTreeMap::<String, Vec<IpAddr>>::new(), BTreeMap::new());
-    let joined = ctr.endpoints.iter().filter_map(|e| networks.get(&e.attachment.network));
-    for net in joined.filter(|n| !n.is_default()) {
-        for other in all.iter().filter(|c| c.running) {
-            let on = other.endpoints.iter().find(|e| e.attachment.network == net.spec.key);
-            let Some(endpoint) = on else { continue };
-            for name in dns_names(other, &endpoint.attachment.aliases) {
-                for name in [name.clone(), format!("{name}.{}", net.spec.name)] {
-                    let addrs = zone.entry(name.to_lowercase()).or_default();
-                    let new = endpoint.addresses.iter().map(|a| a.addr());
-                    new.for_each(|a| {
-                        if !addrs.contains(&a) {
-                            addrs.push(a)
-                        }
-                    });
-                }
-            }
-            for address in &endpoint.addresses {
-                reverse
-                    .entry(address.addr())
-                    .or_insert_with(|| format!("{}.{}", other.spec.name, net.spec.name));
-            }
-        }
-    }
-    zone.values_mut().for_each(|addrs| addrs.sort_by_key(|a| Family::of(*a)));
-    (zone, reverse)
-}
-
-/// The container's name, its aliases, its short id, and its hostname where one was given.
-fn dns_names(ctr: &Ctr, aliases: &[String]) -> Vec<String> {
-    let mut names = vec![ctr.spec.name.clone()];
-    names.extend(aliases.iter().cloned());
-    names.push(super::ids::short(&ctr.id));
-    names.extend(ctr.spec.hostname.clone());
-    names
 }

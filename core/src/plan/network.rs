@@ -1,12 +1,18 @@
 //! A network that stands: its subnets, its device, and what it offers to endpoints.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use self::check::check;
 use super::alloc::{AllocError, Ipam, PoolId};
 use super::ids::{Seed, short};
 use crate::addr::{Family, IfName, IpNet};
 use crate::diagnostic::Diagnostic;
-use crate::topology::{Driver, GatewayMode, Network, Pool};
+use crate::engine::{Engine, Profile};
+use crate::topology::{Driver, GatewayMode, Host, IpvlanMode, Network, Pool};
+
+mod check;
+pub(super) mod docker0;
 
 /// The key of the default bridge in attachments, and Docker's name for it.
 pub(super) const DEFAULT_BRIDGE: &str = "bridge";
@@ -18,12 +24,12 @@ pub(super) struct Net {
     pub(super) spec: Network,
     /// 64 hexadecimal digits.
     pub(super) id: String,
-    /// The bridge.
+    /// The bridge, or the device that endpoints are shares of.
     pub(super) device: IfName,
     /// IPv4.
-    pub(super) v4: Option<Subnet>,
+    v4: Option<Subnet>,
     /// IPv6.
-    pub(super) v6: Option<Subnet>,
+    v6: Option<Subnet>,
 }
 
 /// A network's part in one family.
@@ -47,9 +53,18 @@ impl Subnet {
     }
 }
 
+/// How a container gets out by way of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gateway {
+    /// By a next hop.
+    Via(IpAddr),
+    /// Straight out of the device, whose kernel routes (ipvlan l3).
+    Device,
+}
+
 impl Net {
     /// The part in a family.
-    pub(super) fn subnet(&self, family: Family) -> Option<&Subnet> {
+    pub(super) const fn subnet(&self, family: Family) -> Option<&Subnet> {
         match family {
             Family::V4 => self.v4.as_ref(),
             Family::V6 => self.v6.as_ref(),
@@ -61,17 +76,34 @@ impl Net {
         self.spec.key == DEFAULT_BRIDGE
     }
 
+    /// Whether nothing leads out: by the user's word, or because the parent is a dummy.
+    pub(super) fn is_internal(&self) -> bool {
+        let dummy = match &self.spec.driver {
+            Driver::Macvlan(o) => o.parent.is_none(),
+            Driver::Ipvlan(o) => o.parent.is_none(),
+            Driver::Bridge(_) | Driver::Host | Driver::None => false,
+        };
+        self.spec.internal || dummy
+    }
+
     /// How a bridge meets the outside; NAT for others, which nobody asks.
-    pub(super) fn gateway_mode(&self, family: Family) -> GatewayMode {
-        match (&self.spec.driver, family) {
-            (Driver::Bridge(o), Family::V4) => o.gateway_mode_ipv4,
-            (Driver::Bridge(o), Family::V6) => o.gateway_mode_ipv6,
-            (Driver::Macvlan(_) | Driver::Ipvlan(_) | Driver::Host | Driver::None, _) => GatewayMode::Nat,
+    pub(super) const fn gateway_mode(&self, family: Family) -> GatewayMode {
+        gateway_mode(&self.spec, family)
+    }
+
+    /// The way out in a family, where the network has one.
+    pub(super) fn gateway(&self, family: Family) -> Option<Gateway> {
+        let subnet = self.subnet(family).filter(|_| !self.is_internal())?;
+        match &self.spec.driver {
+            Driver::Ipvlan(o) if o.mode != IpvlanMode::L2 => Some(Gateway::Device),
+            Driver::Bridge(_) | Driver::Macvlan(_) | Driver::Ipvlan(_) | Driver::Host | Driver::None => {
+                subnet.gateway.map(Gateway::Via)
+            }
         }
     }
 
     /// The MTU that was asked for.
-    pub(super) fn mtu(&self) -> Option<u32> {
+    pub(super) const fn mtu(&self) -> Option<u32> {
         match &self.spec.driver {
             Driver::Bridge(o) => o.mtu,
             Driver::Macvlan(o) => o.mtu,
@@ -79,55 +111,141 @@ impl Net {
             Driver::Host | Driver::None => None,
         }
     }
+
+    /// Whether the user named a subnet of a family: only then may an endpoint name its address.
+    pub(super) fn has_configured_subnet(&self, family: Family) -> bool {
+        self.subnet(family).is_some() && written(&self.spec, family).is_some()
+    }
+
+    /// Whether a bridge carries its gateway's address of a family.
+    pub(super) fn carries_gateway(&self, family: Family) -> bool {
+        let Driver::Bridge(options) = &self.spec.driver else { return false };
+        let inhibited = family == Family::V4 && options.inhibit_ipv4;
+        !inhibited && self.gateway_mode(family) != GatewayMode::Isolated
+    }
+}
+
+const fn gateway_mode(spec: &Network, family: Family) -> GatewayMode {
+    match (&spec.driver, family) {
+        (Driver::Bridge(o), Family::V4) => o.gateway_mode_ipv4,
+        (Driver::Bridge(o), Family::V6) => o.gateway_mode_ipv6,
+        (Driver::Macvlan(_) | Driver::Ipvlan(_) | Driver::Host | Driver::None, _) => GatewayMode::Nat,
+    }
+}
+
+/// The entry of `ipam.config` that names a family's subnet.
+fn written(spec: &Network, family: Family) -> Option<&Pool> {
+    spec.pools.iter().find(|p| p.subnet.is_some_and(|s| Family::of_net(s) == family))
 }
 
 /// Takes subnets and gateways for a network.
 pub(super) fn create(
     spec: &Network,
-    host: &str,
+    host: &Host,
+    standing: &BTreeMap<String, Net>,
     ipam: &mut Ipam,
     reserved: &[IpNet],
 ) -> Result<Net, Diagnostic> {
-    let id = Seed::of(&["network", host, &spec.name]).id();
+    let id = Seed::of(&["network", host.name.as_str(), &spec.name]).id();
     let device = device(spec, &id);
-    let mut subnet = |family, wanted: bool| match wanted {
-        true => request(spec, family, ipam, reserved).map(Some),
-        false => Ok(None),
-    };
-    let v4 = subnet(Family::V4, spec.ipv4)?;
-    let v6 = subnet(Family::V6, spec.ipv6)?;
-    Ok(Net { spec: spec.clone(), id, device, v4, v6 })
+    check(spec, (&id, &device), host, standing)?;
+    let mut net = Net { spec: spec.clone(), id, device, v4: None, v6: None };
+    if spec.ipv4 {
+        net.v4 = Some(request(spec, Family::V4, &host.engine, ipam, reserved, standing)?);
+    }
+    if spec.ipv6 {
+        match request(spec, Family::V6, &host.engine, ipam, &[], standing) {
+            Ok(subnet) => net.v6 = Some(subnet),
+            Err(diagnostic) => {
+                net.v4.iter().for_each(|s| ipam.release_pool(s.pool));
+                return Err(diagnostic);
+            }
+        }
+    }
+    Ok(net)
 }
 
+/// The bridge's name, or the parent's: `dm-` and `di-` are the dummies Docker makes where there is none.
 fn device(spec: &Network, id: &str) -> IfName {
-    let named = match &spec.driver {
-        Driver::Bridge(o) => o.name.clone(),
-        Driver::Macvlan(_) | Driver::Ipvlan(_) | Driver::Host | Driver::None => None,
+    let (named, prefix) = match &spec.driver {
+        Driver::Bridge(o) => (&o.name, "br-"),
+        Driver::Macvlan(o) => (&o.parent, "dm-"),
+        Driver::Ipvlan(o) => (&o.parent, "di-"),
+        Driver::Host | Driver::None => (&None, "br-"),
     };
-    named.or_else(|| format!("br-{}", short(id)).parse().ok()).unwrap_or_else(IfName::lo)
+    named.clone().or_else(|| format!("{prefix}{}", short(id)).parse().ok()).unwrap_or_else(IfName::lo)
 }
 
 fn request(
     spec: &Network,
     family: Family,
+    engine: &Engine,
     ipam: &mut Ipam,
     reserved: &[IpNet],
+    standing: &BTreeMap<String, Net>,
 ) -> Result<Subnet, Diagnostic> {
-    let written = spec.pools.iter().find(|p| p.subnet.is_some_and(|s| Family::of_net(s) == family));
+    let written = written(spec, family);
     let at = written.map_or(&spec.at, |p| &p.at);
-    let refuse = |e: AllocError| Diagnostic::new(at.clone(), e.to_string());
-    let pool = match written.and_then(|p| p.subnet.map(|s| (s, p.ip_range))) {
+    let named = written.and_then(|p| p.subnet.map(|s| (s, p.ip_range)));
+    let pool = match named {
+        // Since 29.0 the unspecified address asks for a size alone.
+        Some((subnet, None)) if subnet.addr().is_unspecified() && engine.profile == Profile::V29Iptables => {
+            ipam.request_predefined(family, Some(subnet.prefix_len()), reserved)
+        }
         Some((subnet, range)) => ipam.request_pool(subnet, range),
-        None => ipam.request_predefined(family, reserved),
+        None => ipam.request_predefined(family, None, reserved),
     }
-    .map_err(refuse)?;
-    let gateway = ipam.request_address(pool, written.and_then(|p| p.gateway)).map_err(refuse);
-    let reserved = gateway.and_then(|gateway| reserve_aux(written, pool, ipam).map(|()| gateway));
-    match reserved {
+    .map_err(|e| overlap(Diagnostic::new(at.clone(), e.to_string()), &e, standing))?;
+    let taken = take_gateway(spec, written, family, engine, pool, ipam)
+        .and_then(|gateway| reserve_aux(written, pool, ipam).map(|()| gateway));
+    match taken {
         Ok(gateway) => Ok(Subnet { pool, gateway }),
         Err(diagnostic) => {
             ipam.release_pool(pool);
             Err(diagnostic)
+        }
+    }
+}
+
+/// Names the network that was there first.
+fn overlap(diagnostic: Diagnostic, error: &AllocError, standing: &BTreeMap<String, Net>) -> Diagnostic {
+    let AllocError::Overlap { first } = error else { return diagnostic };
+    let holds =
+        |net: &&Net| Family::ALL.iter().any(|f| net.subnet(*f).is_some_and(|s| s.pool.subnet == *first));
+    match standing.values().find(holds) {
+        Some(net) => {
+            diagnostic.related(net.spec.at.clone(), format!("network {} has {first}", net.spec.name))
+        }
+        None => diagnostic,
+    }
+}
+
+/// The gateway's address: the one that is named, or the lowest free one where the driver wants one.
+fn take_gateway(
+    spec: &Network,
+    written: Option<&Pool>,
+    family: Family,
+    engine: &Engine,
+    pool: PoolId,
+    ipam: &mut Ipam,
+) -> Result<Option<IpAddr>, Diagnostic> {
+    let named = written.and_then(|p| p.gateway);
+    let shares_parent = matches!(spec.driver, Driver::Macvlan(_) | Driver::Ipvlan(_));
+    let isolated = gateway_mode(spec, family) == GatewayMode::Isolated;
+    // Until 28 macvlan and ipvlan took the first address and routed by it; since 29.0 none that is not named.
+    let wanted = !isolated && (!shares_parent || engine.profile == Profile::V28_2);
+    if named.is_none() && !wanted {
+        return Ok(None);
+    }
+    let at = written.map_or(&spec.at, |p| &p.at);
+    let gateway =
+        ipam.request_address(pool, named).map_err(|e| Diagnostic::new(at.clone(), e.to_string()))?;
+    match gateway {
+        Some(gateway) => Ok(Some(gateway)),
+        None => {
+            let found =
+                format!("no available IPv{} addresses on this network's address pools", family.number());
+            Err(Diagnostic::new(at.clone(), found).expected("a subnet with room for a gateway"))
         }
     }
 }

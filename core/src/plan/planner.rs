@@ -1,6 +1,7 @@
 //! The planner: a topology's Engines, and the list of objects that their state comes to.
 
-use super::dockerd::{self, Dockerd};
+use super::dockerd::Dockerd;
+use super::objects::listener;
 use super::{Plan, wire};
 use crate::diagnostic::Diagnostics;
 use crate::topology::Topology;
@@ -17,7 +18,7 @@ pub fn plan(topology: &Topology) -> Result<Plan, Diagnostics> {
 #[derive(Debug, Clone)]
 pub struct Planner {
     topology: Topology,
-    engines: Vec<Dockerd>,
+    pub(super) engines: Vec<Dockerd>,
 }
 
 impl Planner {
@@ -42,7 +43,7 @@ impl Planner {
             self.topology.hosts.iter().map(|h| &h.name).chain(self.topology.lan.iter().map(|l| &l.name));
         for machine in machines {
             let own = self.topology.listeners.iter().filter(|l| l.node == *machine);
-            items.extend(own.map(|l| dockerd::listener(machine, l)));
+            items.extend(own.map(|l| listener(machine, l)));
         }
         items.extend(self.engines.iter().flat_map(|e| e.items(&self.topology.listeners)));
         Plan { items }

@@ -329,6 +329,16 @@ impl Request {
         }
     }
 
+    /// The protocol.
+    pub(super) const fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// The container's side: `172.18.0.2:80/tcp`.
+    pub(super) fn target(&self) -> String {
+        format!("{}/{}", self.container, self.transport)
+    }
+
     /// The mapping's place in the user's text.
     pub(super) const fn at(&self) -> &At {
         &self.at

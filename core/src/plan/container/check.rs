@@ -1,0 +1,250 @@
+//! What Docker refuses before a container starts (28.5.2 observed; daemon/container.go, runconfig, runc).
+
+use super::{Ctr, State};
+use crate::addr::Family;
+use crate::diagnostic::Diagnostic;
+use crate::plan::dockerd::Dockerd;
+use crate::plan::network::Net;
+use crate::plan::sandbox::is_unicast;
+use crate::topology::{
+    Attachment, Container, ContainerRef, Driver, IpcMode, MacvlanMode, NetworkMode, PidMode,
+};
+
+/// What runc says when a container's process cannot be made.
+const RUNC: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: \
+                    runc create failed: ";
+
+impl Dockerd {
+    /// Checks a container by itself: options that exclude each other.
+    pub(in crate::plan) fn check_options(&self, spec: &Container) -> Result<(), Diagnostic> {
+        let refuse = |found: &str| Err(Diagnostic::new(spec.at.clone(), found.to_owned()));
+        if let Some(found) = conflict(spec) {
+            return refuse(&format!("conflicting options: {found}"));
+        }
+        if self.host.daemon.userns_remap.is_some() && !spec.userns_host {
+            if spec.process.privileged {
+                return refuse(
+                    "privileged mode is incompatible with user namespaces.  You must run the container in the \
+                     host namespace when running privileged mode",
+                );
+            }
+            if matches!(spec.network, NetworkMode::Host) {
+                return refuse("cannot share the host's network namespace when user namespaces are enabled");
+            }
+            if spec.pid == PidMode::Host {
+                return refuse("cannot share the host PID namespace when user namespaces are enabled");
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks whom a container shares a namespace with. Nothing is said of one that was refused itself.
+    pub(in crate::plan) fn check_donors(&self, spec: &Container) -> Result<(), Diagnostic> {
+        if let NetworkMode::Container(donor) = &spec.network {
+            let name = self.find(donor).map_or("", |c| c.spec.name.as_str());
+            if donor.node == spec.node {
+                return Err(at(donor, "cannot join own network namespace".to_owned()));
+            }
+            let stopped = |state: &str| {
+                format!(
+                    "cannot join network namespace of a non running container: container {name} is {state}"
+                )
+            };
+            self.check_donor(donor, "joining network namespace of container: ", |ctr| match ctr.state {
+                State::Running | State::Refused => None,
+                State::Created => Some(stopped("created")),
+                State::Exited => Some(stopped("exited")),
+            })?;
+        }
+        let stopped = |ctr: &Ctr| (!ctr.is_running()).then(|| format!("container {} is not running", ctr.id));
+        if let Some(IpcMode::Container(donor)) = &spec.ipc {
+            let default = &self.host.daemon.default_ipc_mode;
+            self.check_donor(donor, "", |ctr| {
+                let shareable = *ctr.spec.ipc.as_ref().unwrap_or(default) == IpcMode::Shareable;
+                let private = || {
+                    format!(
+                        "container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+                        ctr.id
+                    )
+                };
+                let why = stopped(ctr).or_else(|| (!shareable).then(private));
+                why.map(|why| format!("failed to join IPC namespace: {why}"))
+            })?;
+        }
+        if let PidMode::Container(donor) = &spec.pid {
+            self.check_donor(donor, "", |ctr| {
+                stopped(ctr).map(|why| format!("failed to join PID namespace: {why}"))
+            })?;
+        }
+        self.check_sysctls(spec)
+    }
+
+    fn check_donor(
+        &self,
+        donor: &ContainerRef,
+        prefix: &str,
+        wrong: impl Fn(&Ctr) -> Option<String>,
+    ) -> Result<(), Diagnostic> {
+        let Some(ctr) = self.find(donor) else {
+            return Err(at(donor, format!("{prefix}No such container: {}", donor.node)));
+        };
+        match wrong(ctr) {
+            Some(found) => {
+                Err(at(donor, found).related(ctr.spec.at.clone(), format!("{} is here", ctr.spec.name)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a container's donors were refused: then so is it, without a word of its own.
+    pub(in crate::plan) fn follows_refused(&self, spec: &Container) -> bool {
+        let network = match &spec.network {
+            NetworkMode::Container(donor) => Some(donor),
+            NetworkMode::DefaultBridge(_)
+            | NetworkMode::Networks(_)
+            | NetworkMode::Host
+            | NetworkMode::None => None,
+        };
+        let ipc = match &spec.ipc {
+            Some(IpcMode::Container(donor)) => Some(donor),
+            Some(IpcMode::None | IpcMode::Private | IpcMode::Shareable | IpcMode::Host) | None => None,
+        };
+        let pid = match &spec.pid {
+            PidMode::Container(donor) => Some(donor),
+            PidMode::Private | PidMode::Host => None,
+        };
+        let donors = [network, ipc, pid].into_iter().flatten();
+        donors.filter_map(|d| self.find(d)).any(|c| c.state == State::Refused)
+    }
+
+    /// Settings must belong to a namespace that is the container's own.
+    fn check_sysctls(&self, spec: &Container) -> Result<(), Diagnostic> {
+        let refuse = |found: String| Err(Diagnostic::new(spec.at.clone(), format!("{RUNC}{found}")));
+        for key in spec.sysctls.keys() {
+            let ipc = key.starts_with("fs.mqueue.")
+                || ["kernel.msg", "kernel.sem", "kernel.shm"].iter().any(|p| key.starts_with(p));
+            if key.starts_with("net.") && matches!(spec.network, NetworkMode::Host) {
+                return refuse(format!("sysctl \"{key}\" not allowed in host network namespace"));
+            }
+            if !key.starts_with("net.") && !ipc {
+                return refuse(format!("sysctl \"{key}\" is not in a separate kernel namespace"));
+            }
+        }
+        if spec.uts_host && self.domainname(spec).is_some() {
+            return refuse("sysctl \"kernel.domainname\" is not in a separate kernel namespace".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Checks one attachment against its network.
+    pub(in crate::plan) fn check_join(
+        &self,
+        ctr: &Ctr,
+        attachment: &Attachment,
+        net: &Net,
+    ) -> Result<(), Diagnostic> {
+        let refuse = |found: String| Err(Diagnostic::new(attachment.at.clone(), found));
+        for (family, wanted) in [(Family::V4, attachment.ipv4_address), (Family::V6, attachment.ipv6_address)]
+        {
+            let Some(wanted) = wanted else { continue };
+            let config = format!("invalid config for network {}: invalid endpoint settings: ", net.spec.name);
+            if !net.has_configured_subnet(family) {
+                return refuse(format!(
+                    "{config}user specified IP address is supported only when connecting to networks with user \
+                     configured subnets"
+                ));
+            }
+            if net.subnet(family).is_some_and(|s| !s.pool.subnet.contains(&wanted)) {
+                return refuse(format!(
+                    "{config}no configured subnet or ip-range contain the IP address {wanted}"
+                ));
+            }
+        }
+        let failed = "failed to set up container networking: ";
+        if let Some(mac) = attachment.mac_address {
+            if matches!(net.spec.driver, Driver::Ipvlan(_)) {
+                let found = format!("{failed}ipvlan interfaces do not support custom mac address assignment");
+                return refuse(found);
+            }
+            if !is_unicast(mac) {
+                return refuse(format!(
+                    "{failed}failed to add interface to sandbox: error setting interface MAC to \"{mac}\": cannot \
+                     assign requested address"
+                ));
+            }
+        }
+        if let Some(name) = &attachment.interface_name
+            && let Some(other) = ctr.endpoints.iter().find(|e| e.device == *name)
+        {
+            let found = format!(
+                "{failed}failed to add interface to sandbox: error renaming interface to \"{name}\": file exists"
+            );
+            let label = format!("the first {name}");
+            return Err(
+                Diagnostic::new(attachment.at.clone(), found).related(other.attachment.at.clone(), label)
+            );
+        }
+        match self.parent_is_busy(net) {
+            Some(found) => refuse(format!("{failed}{found}")),
+            None => Ok(()),
+        }
+    }
+
+    /// A device is the parent of macvlans or of ipvlans, not of both, and passed through only once.
+    fn parent_is_busy(&self, net: &Net) -> Option<&'static str> {
+        let running = self.containers.iter().flat_map(|c| &c.endpoints);
+        let others = running.filter_map(|e| self.networks.get(&e.attachment.network));
+        let sharing: Vec<&Net> = others.filter(|n| n.device == net.device).collect();
+        match &net.spec.driver {
+            Driver::Macvlan(o) => {
+                let ipvlan = sharing.iter().any(|n| matches!(n.spec.driver, Driver::Ipvlan(_)));
+                let twice = o.mode == MacvlanMode::Passthru && !sharing.is_empty();
+                let taken = ipvlan.then_some("failed to create the macvlan port: device or resource busy");
+                taken.or(twice.then_some("failed to create the macvlan port: invalid argument"))
+            }
+            Driver::Ipvlan(_) => {
+                let macvlan = sharing.iter().any(|n| matches!(n.spec.driver, Driver::Macvlan(_)));
+                macvlan.then_some("failed to create the ipvlan port: device or resource busy")
+            }
+            Driver::Bridge(_) | Driver::Host | Driver::None => None,
+        }
+    }
+
+    /// The NIS domain name: that of the container whose network it shares, if it shares one.
+    pub(in crate::plan) fn domainname(&self, spec: &Container) -> Option<String> {
+        match &spec.network {
+            NetworkMode::Container(donor) => self.find(donor).and_then(|c| c.spec.domainname.clone()),
+            NetworkMode::DefaultBridge(_)
+            | NetworkMode::Networks(_)
+            | NetworkMode::Host
+            | NetworkMode::None => spec.domainname.clone(),
+        }
+    }
+}
+
+fn at(donor: &ContainerRef, found: String) -> Diagnostic {
+    Diagnostic::new(donor.at.clone(), found)
+}
+
+/// The first pair of options that exclude each other.
+fn conflict(spec: &Container) -> Option<&'static str> {
+    let shares = matches!(spec.network, NetworkMode::Container(_));
+    let links = !spec.links.is_empty();
+    let pairs = [
+        (spec.uts_host && spec.hostname.is_some(), "hostname and the UTS mode"),
+        (shares && spec.hostname.is_some(), "hostname and the network mode"),
+        (
+            shares && links,
+            "container type network can't be used with links. This would result in undefined behavior",
+        ),
+        (
+            matches!(spec.network, NetworkMode::Host) && links,
+            "host type networking can't be used with links. This would result in undefined behavior",
+        ),
+        (shares && !spec.dns.is_empty(), "dns and the network mode"),
+        (shares && !spec.extra_hosts.is_empty(), "custom host-to-IP mapping and the network mode"),
+        (shares && !spec.ports.is_empty(), "port publishing and the container type network mode"),
+        (shares && !spec.expose.is_empty(), "port exposing and the container type network mode"),
+    ];
+    pairs.into_iter().find_map(|(holds, words)| holds.then_some(words))
+}

@@ -1,0 +1,134 @@
+//! What the resolver on 127.0.0.11 answers itself (daemon/libnetwork/sandbox.go: `ResolveName`; network.go).
+//!
+//! A name is looked for on one network after the other, the best gateway first; the first that knows it answers, each
+//! family by itself. `name.network` asks one network.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::addr::Family;
+use crate::plan::Resolver;
+use crate::plan::container::Ctr;
+use crate::plan::dockerd::Dockerd;
+use crate::plan::gateway;
+use crate::plan::ids::{Seed, short};
+use crate::plan::network::Net;
+use crate::topology::Listener;
+
+/// Linux's ephemeral ports, where the resolver's sockets are.
+const PORTS: (u16, u16) = (32768, 28232);
+
+/// The names of one network, lower case, each with its addresses in the order the containers came.
+type Records = BTreeMap<String, Vec<IpAddr>>;
+
+impl Dockerd {
+    /// The resolver of a container, where it has one.
+    pub(in crate::plan) fn resolver(&self, ctr: &Ctr, listeners: &[Listener]) -> Option<Resolver> {
+        let upstream = Some(ctr).filter(|c| c.resolver).map(|c| self.resolv_conf(c).upstream)?;
+        let joined = self.joined(ctr);
+        let zone = zone(&joined, &self.aliases(ctr));
+        let reverse = self.reverse(&joined);
+        let taken: BTreeSet<u16> = listeners.iter().map(|l| l.port).collect();
+        let port = |what: &str| {
+            let salted =
+                |n: u32| Seed::of(&["resolver", what, &ctr.id, &n.to_string()]).port(PORTS.0, PORTS.1);
+            (0..64).map(salted).find(|p| !taken.contains(p)).unwrap_or(PORTS.0)
+        };
+        Some(Resolver { udp_port: port("udp"), tcp_port: port("tcp"), zone, reverse, upstream })
+    }
+
+    /// The networks a container is on, the best gateway first, with the records of each.
+    fn joined(&self, ctr: &Ctr) -> Vec<(&Net, Records)> {
+        let order = gateway::order(&ctr.endpoints, &self.networks);
+        let endpoints = order.into_iter().filter_map(|place| ctr.endpoints.get(place));
+        let nets = endpoints.filter_map(|e| self.networks.get(&e.attachment.network));
+        nets.map(|net| (net, self.records(net))).collect()
+    }
+
+    /// The names of a network's running containers; the default bridge has none.
+    fn records(&self, net: &Net) -> Records {
+        let mut records = Records::new();
+        if net.is_default() {
+            return records;
+        }
+        for ctr in self.containers.iter().filter(|c| c.is_running()) {
+            let Some(endpoint) = ctr.endpoint(&net.spec.key) else { continue };
+            for name in dns_names(ctr, &endpoint.attachment.aliases) {
+                let addresses = records.entry(name.to_lowercase()).or_default();
+                for address in endpoint.addresses.iter().map(|a| a.addr()) {
+                    if !addresses.contains(&address) {
+                        addresses.push(address);
+                    }
+                }
+            }
+        }
+        records
+    }
+
+    /// Links of user-defined networks: other names for containers, looked for before all else.
+    fn aliases(&self, ctr: &Ctr) -> BTreeMap<String, String> {
+        let links = ctr.spec.links.iter();
+        let named =
+            links.filter_map(|l| Some((l.alias.to_lowercase(), self.find(&l.target)?.spec.name.clone())));
+        named.collect()
+    }
+
+    /// Addresses by the first name of the container, on each network a container is on.
+    fn reverse(&self, joined: &[(&Net, Records)]) -> BTreeMap<IpAddr, String> {
+        let mut reverse = BTreeMap::new();
+        for (net, _) in joined.iter().filter(|(net, _)| !net.is_default()) {
+            for ctr in self.containers.iter().filter(|c| c.is_running()) {
+                let addresses = ctr.endpoint(&net.spec.key).into_iter().flat_map(|e| &e.addresses);
+                for address in addresses.map(|a| a.addr()) {
+                    reverse.entry(address).or_insert_with(|| format!("{}.{}", ctr.spec.name, net.spec.name));
+                }
+            }
+        }
+        reverse
+    }
+}
+
+/// The container's name, its aliases, its short id, and its hostname where one was given.
+fn dns_names(ctr: &Ctr, aliases: &[String]) -> Vec<String> {
+    let mut names = vec![ctr.spec.name.clone()];
+    names.extend(aliases.iter().cloned());
+    names.push(short(&ctr.id));
+    names.extend(ctr.spec.hostname.clone());
+    names
+}
+
+/// Every name that one of the networks knows, with what a question for it is answered.
+fn zone(joined: &[(&Net, Records)], aliases: &BTreeMap<String, String>) -> BTreeMap<String, Vec<IpAddr>> {
+    let mut zone = BTreeMap::new();
+    let plain = joined.iter().flat_map(|(_, records)| records.keys());
+    for name in plain.chain(aliases.keys()) {
+        let nets: Vec<&(&Net, Records)> = joined.iter().collect();
+        zone.insert(name.clone(), answer(&nets, name, aliases));
+        for (net, records) in joined {
+            let one = [&(*net, records.clone())].map(|n| answer(&[n], name, aliases));
+            if let [addresses] = one
+                && !addresses.is_empty()
+            {
+                zone.insert(format!("{name}.{}", net.spec.name.to_lowercase()), addresses);
+            }
+        }
+    }
+    zone.retain(|_, addresses: &mut Vec<IpAddr>| !addresses.is_empty());
+    zone
+}
+
+/// The first network's answer, of each family by itself; a network without IPv6 that knows the name ends the search
+/// for IPv6.
+fn answer(nets: &[&(&Net, Records)], name: &str, aliases: &BTreeMap<String, String>) -> Vec<IpAddr> {
+    let known_as = aliases.get(name).map_or(name, String::as_str).to_lowercase();
+    let of = |family: Family| {
+        let found = nets.iter().find_map(|(net, records)| {
+            let addresses = records.get(&known_as)?;
+            let own: Vec<IpAddr> = addresses.iter().copied().filter(|a| Family::of(*a) == family).collect();
+            let ends = family == Family::V6 && net.subnet(Family::V6).is_none();
+            (ends || !own.is_empty()).then_some(own)
+        });
+        found.unwrap_or_default()
+    };
+    [of(Family::V4), of(Family::V6)].concat()
+}

@@ -1,0 +1,201 @@
+//! The objects that an Engine's state comes to, in the order they are made.
+
+use super::container::{Ctr, Endpoint};
+use super::dockerd::Dockerd;
+use super::gateway;
+use super::network::{Gateway, Net};
+use super::wire::{address, item, sysctl, sysctl_device};
+use super::{Item, Link, LinkKind, Object, Proxy, Reservation, Route, bridge, shared};
+use crate::addr::{Family, IfName, IpNet};
+use crate::probe::NsKind;
+use crate::topology::{Driver, Listener, NodeName};
+
+impl Dockerd {
+    /// Everything the Engine has made.
+    pub(super) fn items(&self, listeners: &[Listener]) -> Vec<Item> {
+        let host = self.host.name.as_str();
+        let mut items = Vec::new();
+        if self.host.daemon.ip_forward && !self.forwarded_before() {
+            items.push(sysctl(host, "net.ipv4.ip_forward", "1"));
+        }
+        items.extend(self.network_items());
+        for ctr in &self.containers {
+            items.extend(self.container_items(ctr, listeners));
+        }
+        items
+    }
+
+    /// Whether the machine forwarded IPv4 before Docker came.
+    fn forwarded_before(&self) -> bool {
+        let machine = &self.host.machine;
+        machine.sysctls.get("net.ipv4.ip_forward").map_or(machine.boot_ip_forward, |v| v.trim() != "0")
+    }
+
+    fn network_items(&self) -> Vec<Item> {
+        let host = self.host.name.as_str();
+        let mut items = Vec::new();
+        let (mut forwards_v6, mut filters) = (false, [false; 2]);
+        let mut parents = shared::Parents::new(&self.host);
+        for net in self.made.iter().filter_map(|key| self.networks.get(key)) {
+            let Driver::Bridge(options) = &net.spec.driver else {
+                items.extend(parents.items(net));
+                continue;
+            };
+            if net.subnet(Family::V6).is_some() && self.host.daemon.ip_forward && !forwards_v6 {
+                forwards_v6 = true;
+                items.push(sysctl(host, "net.ipv6.conf.default.forwarding", "1"));
+                items.push(sysctl(host, "net.ipv6.conf.all.forwarding", "1"));
+            }
+            let proxy = self.host.daemon.userland_proxy;
+            items.extend(bridge::network_items(host, net, options, proxy));
+            // br_netfilter shows bridged packets to iptables: only then can it keep neighbours apart, or send one
+            // back to its own port.
+            let filtered = !options.icc || !proxy;
+            for ((family, key), done) in bridge::FILTER_KEYS.into_iter().zip(&mut filters) {
+                if filtered && !*done && net.subnet(family).is_some() {
+                    *done = true;
+                    items.push(sysctl(host, key, "1"));
+                }
+            }
+            items.push(item(host, Object::Up(net.device.clone())));
+        }
+        items
+    }
+
+    /// A running container, or what is left of one while others are in its namespaces.
+    fn container_items(&self, ctr: &Ctr, listeners: &[Listener]) -> Vec<Item> {
+        let own = self.own_namespaces(ctr);
+        let mut items: Vec<Item> = own.iter().map(|kind| self.namespace(*kind, ctr)).collect();
+        let listeners: Vec<&Listener> = listeners.iter().filter(|l| l.node == *ctr.node()).collect();
+        if own.contains(&NsKind::Network) {
+            items.extend(self.netns_items(ctr));
+        }
+        if !ctr.is_running() {
+            return items;
+        }
+        items.extend(self.attached_items(ctr, &listeners));
+        items.extend(self.files(ctr));
+        items.push(self.process(ctr));
+        items.extend(self.published_items(ctr));
+        let netns = self.owner(NsKind::Network, &ctr.spec);
+        items.extend(listeners.iter().map(|l| listener(&netns, l)));
+        items
+    }
+
+    /// A fresh network namespace: loopback is up, and the settings Docker, the kernel and the user give it.
+    fn netns_items(&self, ctr: &Ctr) -> Vec<Item> {
+        let netns = ctr.node().as_str();
+        let mut items = Vec::new();
+        // The kernel copies IPv4's settings from the first namespace of the machine (net/ipv4/devinet.c).
+        let inherited =
+            |key: &str| ["all", "default"].iter().any(|d| key.starts_with(&format!("net.ipv4.conf.{d}.")));
+        let from_host = self.host.machine.sysctls.iter().filter(|(key, _)| inherited(key));
+        items.extend(from_host.map(|(key, value)| sysctl(netns, key, value)));
+        if self.host.daemon.ip_forward || self.forwarded_before() {
+            items.push(sysctl(netns, "net.ipv4.ip_forward", "1"));
+        }
+        items.push(item(netns, Object::Up(IfName::lo())));
+        items.push(sysctl(netns, "net.ipv4.ip_unprivileged_port_start", "0"));
+        if self.owner(NsKind::User, &ctr.spec) == self.host.name {
+            items.push(sysctl(netns, "net.ipv4.ping_group_range", "0 2147483647"));
+        }
+        items.extend(ctr.spec.sysctls.iter().map(|(key, value)| sysctl(netns, key, value)));
+        items
+    }
+
+    /// The container's devices, addresses, default routes and resolver.
+    fn attached_items(&self, ctr: &Ctr, listeners: &[&Listener]) -> Vec<Item> {
+        let (host, netns) = (self.host.name.as_str(), ctr.node().as_str());
+        let mut items = Vec::new();
+        for endpoint in &ctr.endpoints {
+            let Some(net) = self.networks.get(&endpoint.attachment.network) else { continue };
+            match &net.spec.driver {
+                Driver::Bridge(_) => {
+                    let proxy = self.host.daemon.userland_proxy;
+                    items.extend(bridge::endpoint_items(host, netns, net, endpoint, proxy));
+                }
+                Driver::Macvlan(_) | Driver::Ipvlan(_) | Driver::Host | Driver::None => {
+                    let kind = shared::link_kind(host, net);
+                    items.extend(kind.map(|kind| share(netns, net, endpoint, kind)));
+                }
+            }
+            items.extend(device_items(netns, endpoint));
+        }
+        let gateways = self.gateways(ctr);
+        for family in Family::ALL {
+            let endpoint = gateways.of(family).and_then(|place| ctr.endpoints.get(place));
+            items.extend(endpoint.and_then(|e| self.default_route(netns, e, family)));
+        }
+        let own: Vec<Listener> = listeners.iter().map(|l| (*l).clone()).collect();
+        items.extend(self.resolver(ctr, &own).map(|r| item(netns, Object::Resolver(r))));
+        items
+    }
+
+    fn default_route(&self, netns: &str, endpoint: &Endpoint, family: Family) -> Option<Item> {
+        let net = self.networks.get(&endpoint.attachment.network)?;
+        let via = match gateway::way_out(endpoint, net, family)? {
+            Gateway::Via(address) => Some(address),
+            Gateway::Device => None,
+        };
+        let to = match family {
+            Family::V4 => IpNet::V4(ipnet::Ipv4Net::default()),
+            Family::V6 => IpNet::V6(ipnet::Ipv6Net::default()),
+        };
+        let dev = Some(endpoint.device.clone());
+        Some(item(netns, Object::Route(Route { to, via, dev, table: None, metric: None, source: None })))
+    }
+
+    /// A proxy for each published port, or the bound socket that keeps others away.
+    fn published_items(&self, ctr: &Ctr) -> Vec<Item> {
+        let bindings = ctr.endpoints.iter().flat_map(|e| &e.bindings).filter(|b| b.is_nat());
+        let object = |b: &super::publish::Binding| {
+            let (transport, listen) = (b.transport, b.host);
+            if self.host.daemon.userland_proxy {
+                Object::Proxy(Proxy { transport, listen, connect: b.container })
+            } else {
+                Object::Reservation(Reservation { transport, listen })
+            }
+        };
+        bindings.map(|b| item(self.host.name.as_str(), object(b))).collect()
+    }
+}
+
+/// A share of a parent device.
+fn share(netns: &str, net: &Net, endpoint: &Endpoint, kind: LinkKind) -> Item {
+    let mac = match &kind {
+        // All ipvlans of a parent have its address.
+        LinkKind::Ipvlan { .. } => None,
+        LinkKind::Macvlan { .. }
+        | LinkKind::Bridge
+        | LinkKind::Veth(_)
+        | LinkKind::Vlan { .. }
+        | LinkKind::Dummy => Some(endpoint.mac),
+    };
+    item(netns, Object::Link(Link { name: endpoint.device.clone(), kind, mac, mtu: net.mtu(), master: None }))
+}
+
+/// What an endpoint comes to on its device inside the container.
+fn device_items(netns: &str, endpoint: &Endpoint) -> Vec<Item> {
+    let device = &endpoint.device;
+    let mut items = Vec::new();
+    if endpoint.address(Family::V6).is_none() {
+        let key = format!("net.ipv6.conf.{}.disable_ipv6", sysctl_device(device));
+        items.push(sysctl(netns, key, "1"));
+    }
+    items.extend(endpoint.addresses.iter().map(|net| item(netns, Object::Address(address(device, *net)))));
+    items.extend(endpoint.attachment.link_local_ips.iter().filter_map(|ip| {
+        let prefix = if ip.is_ipv4() { 16 } else { 64 };
+        Some(item(netns, Object::Address(address(device, IpNet::new(*ip, prefix).ok()?))))
+    }));
+    let own = endpoint.attachment.sysctls.iter();
+    items.extend(own.map(|(key, value)| sysctl(netns, key.replace("IFNAME", &sysctl_device(device)), value)));
+    items.push(item(netns, Object::Up(device.clone())));
+    items
+}
+
+/// A listener in a namespace.
+pub(super) fn listener(netns: &NodeName, l: &Listener) -> Item {
+    let object =
+        super::Listener { node: l.node.clone(), transport: l.transport, address: l.address, port: l.port };
+    item(netns.as_str(), Object::Listener(object))
+}
