@@ -1,0 +1,148 @@
+//! Which keys a compose file may have, and which of them bear on networking or namespaces.
+//!
+//! The lists are those of the Compose Specification (compose-spec.json). What is in neither list of its mapping is an
+//! error with the nearest known key; `x-` keys are anyone's.
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::topology::yaml::{Node, Value};
+
+/// The top level of a file.
+pub(super) const FILE: &[&str] =
+    &["version", "name", "include", "services", "networks", "volumes", "secrets", "configs", "models"];
+
+/// A service's keys that are honoured.
+pub(super) const SERVICE: &[&str] = &[
+    "cap_add",
+    "cap_drop",
+    "cgroup",
+    "container_name",
+    "depends_on",
+    "deploy",
+    "dns",
+    "dns_opt",
+    "dns_search",
+    "domainname",
+    "expose",
+    "extends",
+    "external_links",
+    "extra_hosts",
+    "hostname",
+    "ipc",
+    "links",
+    "mac_address",
+    "network_mode",
+    "networks",
+    "pid",
+    "ports",
+    "privileged",
+    "profiles",
+    "read_only",
+    "scale",
+    "shm_size",
+    "sysctls",
+    "tmpfs",
+    "user",
+    "userns_mode",
+    "uts",
+    "volumes",
+    "volumes_from",
+];
+
+/// A service's keys that change neither its network nor its namespaces.
+pub(super) const SERVICE_READ_PAST: &[&str] = &[
+    "annotations",
+    "attach",
+    "blkio_config",
+    "build",
+    "cgroup_parent",
+    "command",
+    "configs",
+    "cpu_count",
+    "cpu_percent",
+    "cpu_period",
+    "cpu_quota",
+    "cpu_rt_period",
+    "cpu_rt_runtime",
+    "cpu_shares",
+    "cpus",
+    "cpuset",
+    "credential_spec",
+    "develop",
+    "device_cgroup_rules",
+    "devices",
+    "entrypoint",
+    "env_file",
+    "environment",
+    "gpus",
+    "group_add",
+    "healthcheck",
+    "image",
+    "init",
+    "isolation",
+    "label_file",
+    "labels",
+    "logging",
+    "mem_limit",
+    "mem_reservation",
+    "mem_swappiness",
+    "memswap_limit",
+    "models",
+    "oom_kill_disable",
+    "oom_score_adj",
+    "pids_limit",
+    "platform",
+    "post_start",
+    "pre_stop",
+    "provider",
+    "pull_policy",
+    "pull_refresh_after",
+    "restart",
+    "runtime",
+    "secrets",
+    "security_opt",
+    "stdin_open",
+    "stop_grace_period",
+    "stop_signal",
+    "storage_opt",
+    "tty",
+    "ulimits",
+    "use_api_socket",
+    "working_dir",
+];
+
+/// The long form of an entry of `ports`.
+pub(super) const PORT: &[&str] =
+    &["name", "mode", "host_ip", "target", "published", "protocol", "app_protocol"];
+
+/// Whether every key of the mapping `node` is in `known`; `place` names the mapping.
+pub(super) fn check(node: &Node, known: &[&str], place: &str, out: &mut Diagnostics) -> bool {
+    check_all(node, &[known], place, out)
+}
+
+/// As [`check`], with several lists.
+pub(super) fn check_all(node: &Node, known: &[&[&str]], place: &str, out: &mut Diagnostics) -> bool {
+    let Value::Mapping(entries) = &node.value else { return true };
+    let is_known = |name: &str| name.starts_with("x-") || known.iter().any(|list| list.contains(&name));
+    let unknown = entries.iter().filter(|(key, _)| !is_known(&key.name));
+    let refused = unknown.map(|(key, _)| {
+        let found = format!("unknown key '{}' in {place}", key.name);
+        Diagnostic::new(key.at.clone(), found).expected(suggestion(&key.name, known))
+    });
+    let refused: Vec<_> = refused.collect();
+    let fine = refused.is_empty();
+    out.extend(refused);
+    fine
+}
+
+/// The known key that is spelled most like `name`, or all of them where they are few, or that it be left out.
+fn suggestion(name: &str, known: &[&[&str]]) -> String {
+    let all = || known.iter().flat_map(|list| list.iter());
+    let near = all().map(|key| (strsim::damerau_levenshtein(name, key), key)).min();
+    match near {
+        Some((distance, key)) if distance <= 1 + name.chars().count() / 3 => format!("'{key}'"),
+        Some(_) | None if all().count() <= 12 => {
+            format!("one of {}", all().copied().collect::<Vec<_>>().join(", "))
+        }
+        Some(_) | None => "a key of the Compose Specification, or one that begins with x-".to_owned(),
+    }
+}
