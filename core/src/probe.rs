@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::addr::{Family, Transport};
+use crate::addr::{Family, IfName, Transport};
 use crate::topology::NodeName;
 
 pub mod text;
@@ -69,7 +69,7 @@ pub enum Outcome {
     Reaches {
         /// Who answered.
         node: NodeName,
-        /// On which of its ports; none for an echo.
+        /// On which of its ports; none for an echo, and in an expectation that asserts none.
         port: Option<u16>,
         /// The source it saw; in an expectation none asserts nothing.
         from: Option<IpAddr>,
@@ -86,13 +86,41 @@ pub enum Outcome {
     NoRoute,
     /// The source cannot resolve the name.
     UnknownName,
-    /// A rule asks what cannot be known.
+    /// A rule asks what cannot be known; in an expectation two empty texts assert neither.
     Depends {
         /// The rule, as written.
         rule: String,
         /// What it asks.
         what: String,
     },
+}
+
+impl Outcome {
+    /// Whether this outcome is what `expected` asserts: what it leaves out, it does not assert.
+    #[must_use]
+    pub fn meets(&self, expected: &Self) -> bool {
+        let left_out = |text: &str| text.is_empty();
+        match (self, expected) {
+            (Self::Reaches { node, port, from }, Self::Reaches { node: n, port: p, from: f }) => {
+                node == n && (p.is_none() || port == p) && (f.is_none() || from == f)
+            }
+            (Self::Unreachable(reason), Self::Unreachable(r)) => r.is_none() || reason == r,
+            (Self::Depends { rule, what }, Self::Depends { rule: r, what: w }) => {
+                (left_out(r) || rule == r) && (left_out(w) || what == w)
+            }
+            (
+                Self::Reaches { .. }
+                | Self::Refused
+                | Self::Closed
+                | Self::Unreachable(_)
+                | Self::Dropped
+                | Self::NoRoute
+                | Self::UnknownName
+                | Self::Depends { .. },
+                _,
+            ) => self == expected,
+        }
+    }
 }
 
 /// Why a target is unreachable.
@@ -110,6 +138,25 @@ pub enum Unreachable {
     TooBig,
     /// The hop limit ran out.
     TimeExceeded,
+}
+
+impl Unreachable {
+    /// All six.
+    pub const ALL: [Self; 6] =
+        [Self::Net, Self::Host, Self::Protocol, Self::Prohibited, Self::TooBig, Self::TimeExceeded];
+
+    /// The words used in trials and traces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Net => "net",
+            Self::Host => "host",
+            Self::Protocol => "protocol",
+            Self::Prohibited => "prohibited",
+            Self::TooBig => "too big",
+            Self::TimeExceeded => "time exceeded",
+        }
+    }
 }
 
 /// A fact about a node that is no packet.
@@ -200,11 +247,11 @@ pub enum Change {
     /// `rule NAMESPACE "iptables …"`.
     Rule(NodeName, String),
     /// `cut NODE.DEVICE`: nothing passes that wire.
-    Cut(NodeName, String),
+    Cut(NodeName, IfName),
     /// `heal NODE.DEVICE`.
-    Heal(NodeName, String),
+    Heal(NodeName, IfName),
     /// `loss N% NODE.DEVICE`.
-    Loss(NodeName, String, u8),
+    Loss(NodeName, IfName, u8),
 }
 
 /// One step of a trial in which order matters.

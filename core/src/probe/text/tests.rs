@@ -1,0 +1,299 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::addr::{Family, IfName, Transport};
+use crate::probe::{Ask, NsKind, ProbeOptions, Target};
+use crate::topology::NodeName;
+
+const PROBES: [&str; 9] = [
+    "laptop -> 203.0.113.10:8080/tcp",
+    "web.2 -> db:5432/tcp6",
+    "b/web -> [fd00::2]:53/udp",
+    "db -> 203.0.113.50/icmp",
+    "db -> [fe80::1]/icmp6",
+    "web- -> a-b.example:1/sctp",
+    "eve -> 172.18.0.2:80/tcp,from=10.0.0.9:40000,raw,ttl=1,size=0,df,mark=14",
+    "eve -> [::1]:80/tcp,from=[fd00::9]:40000,raw",
+    "web -> [::1]:80/tcp,from=fd00::9",
+];
+
+#[test]
+fn a_probe_survives_display() {
+    for text in PROBES {
+        assert_eq!(text.parse::<Probe>().unwrap().to_string(), text);
+    }
+}
+
+#[test]
+fn white_space_around_the_arrow_is_free() {
+    let probe: Probe = "web- -> db:80/tcp".parse().unwrap();
+    for text in ["web-->db:80/tcp", "web-   ->db:80/tcp", "web-->\tdb:80/tcp", "  web-  ->  db:80/tcp  "] {
+        assert_eq!(text.parse::<Probe>().unwrap(), probe, "{text}");
+    }
+}
+
+#[test]
+fn a_node_may_be_called_as_a_change_is() {
+    for text in
+        ["stop -> db:80/tcp dropped", "cut->db/icmp dropped", "start hostname is x", "rule has own pid"]
+    {
+        assert!(matches!(text.parse::<Step>().unwrap(), Step::Expect(_)), "{text}");
+    }
+    for text in ["stop hostname", "connect has own", "rule sees \"iptables -A FORWARD -j DROP\"", "wait 1s"] {
+        assert!(!matches!(text.parse::<Step>().unwrap(), Step::Expect(_)), "{text}");
+    }
+}
+
+#[test]
+fn a_device_is_what_follows_the_last_dot_or_a_vlan() {
+    for (text, node, device) in [
+        ("cut web.eth0", "web", "eth0"),
+        ("cut web.2.eth0", "web.2", "eth0"),
+        ("cut web.eth0.10", "web", "eth0.10"),
+        ("cut b/web.2.eth0.10", "b/web.2", "eth0.10"),
+        ("cut web:lan.a", "web", "lan.a"),
+        ("cut web.x:0", "web.x", "0"),
+    ] {
+        let expected = Change::Cut(node.into(), device.parse().unwrap());
+        assert_eq!(text.parse::<Change>().unwrap(), expected, "{text}");
+        assert_eq!(expected.to_string(), text);
+    }
+}
+
+#[test]
+fn times_have_units() {
+    for (text, ms) in [("500ms", 500), ("31s", 31_000), ("2m", 120_000), ("0s", 0)] {
+        assert_eq!(format!("wait {text}").parse::<Step>().unwrap(), Step::WaitMs(ms));
+        assert_eq!(Step::AtMs(ms).to_string(), format!("at: {text}"));
+    }
+}
+
+/// Each bad line: what is marked in it, what is found there, and a part of what is expected.
+const BAD: [(&str, &str, &str, &str); 37] = [
+    ("", "", "the end of the line", "a probe"),
+    ("web", "", "the end of the line", "a fact"),
+    ("web db:80/tcp refused", "db:80/tcp", "'db:80/tcp'", "a fact"),
+    ("w$b -> db:80/tcp refused", "w$b", "'w$b'", "a node"),
+    ("two words -> db:80/tcp refused", "words", "'words'", "a fact"),
+    ("-> db:80/tcp refused", "", "nothing", "a node"),
+    ("web ->", "", "the end of the line", "a target"),
+    ("web -> db:80 refused", "db:80", "'db:80' without a protocol", "db/icmp"),
+    ("web -> db/tcp refused", "db/tcp", "'db/tcp' without a port", "TARGET:PORT/PROTO"),
+    ("web -> db:0/tcp refused", "0", "'0'", "1 to 65535"),
+    ("web -> db:+1/tcp refused", "+1", "'+1'", "1 to 65535"),
+    ("web -> db:99999/tcp refused", "99999", "'99999'", "1 to 65535"),
+    ("web -> db:80/tpc refused", "tpc", "'tpc'", "tcp, udp, sctp or icmp"),
+    ("web -> db:80/tcp46 refused", "tcp46", "'tcp46'", "tcp, udp, sctp or icmp"),
+    ("web -> db:80/icmp refused", "80", "port '80' with icmp", "an echo has no port"),
+    ("web -> fd00::2:80/tcp refused", "fd00::2:80", "'fd00::2:80'", "in brackets"),
+    ("web -> [fd00::2:80/tcp refused", "[fd00::2:80", "'[fd00::2:80'", "in brackets"),
+    ("web -> [10.0.0.1]:80/tcp refused", "10.0.0.1", "'10.0.0.1'", "an IPv6 address"),
+    ("web -> [::1]80/tcp refused", "80", "'80'", "a colon and a port"),
+    ("web -> 10.0.0.256:80/tcp refused", "10.0.0.256", "'10.0.0.256'", "an address or a name"),
+    ("web -> 10.0.0.1:80/tcp6 refused", "tcp6", "'tcp6' for an IPv4 address", "tcp or tcp4"),
+    ("web -> db:80/tcp,fast refused", "fast", "'fast'", "ttl=N"),
+    ("web -> db:80/tcp,df,df refused", "df", "'df' a second time", "each option once"),
+    ("web -> db:80/tcp,ttl=0 refused", "0", "'0'", "1 to 255"),
+    ("web -> 10.0.0.1:80/tcp,from=::1 refused", "from=::1", "'from=::1'", "the target's own family"),
+    ("web -> 10.0.0.1/icmp,from=10.0.0.2:9 x", "from=10.0.0.2:9", "'from=10.0.0.2:9'", "an echo has no port"),
+    ("web -> db:80/tcp", "", "the end of the line", "an outcome: reaches"),
+    ("web -> db:80/tcp reached db", "reached", "'reached'", "an outcome: reaches"),
+    ("web -> db:80/tcp reaches db:x", "x", "'x'", "1 to 65535"),
+    ("web -> db:80/tcp reaches db:80 from me", "me", "'me'", "an address"),
+    ("web -> db:80/tcp reaches db:80 via me", "via me", "'via me'", "the end of the line"),
+    ("web -> db:80/tcp unreachable (port)", "port", "'port'", "a reason: net"),
+    ("web -> db:80/tcp unreachable host", "host", "'host'", "in parentheses"),
+    ("web -> db:80/tcp depends (uid)", "uid", "'uid'", "RULE: WHAT"),
+    ("web has own net", "net", "'net'", "a namespace: network"),
+    ("web resolves db to 10.0.0.2, x", "x", "'x'", "an address"),
+    ("web sees process of db", "process", "'process'", "'processes'"),
+];
+
+#[test]
+fn a_bad_expectation_says_where_what_and_what_instead() {
+    for (text, marked, found, expected) in BAD {
+        let error = text.parse::<Expectation>().unwrap_err();
+        assert_eq!(text.get(error.span.clone()), Some(marked), "{text}: {error}");
+        assert_eq!(error.found, found, "{text}");
+        assert!(error.expected.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_bad_step_says_where_what_and_what_instead() {
+    for (text, marked, expected) in [
+        ("stop", "", "a node"),
+        ("connect web", "", "a network"),
+        ("cut web", "web", "web.eth0"),
+        ("cut web.10", "web.10", "web.eth0"),
+        ("cut web.an-overlong-device", "an-overlong-device", "1 to 15 bytes"),
+        ("loss 10 web.eth0", "10", "0% to 100%"),
+        ("loss 101% web.eth0", "101%", "0% to 100%"),
+        ("rule host iptables -L", "iptables -L", "in double quotes"),
+        ("rule host \"iptables -L", "\"iptables -L", "in double quotes"),
+        ("rule host \"x\" y", "y", "the end of the line"),
+        ("wait 31", "31", "31s"),
+        ("wait 1h", "1h", "31s"),
+        ("at: soon", "soon", "31s"),
+        ("stop web now", "now", "the end of the line"),
+    ] {
+        let error = text.parse::<Step>().unwrap_err();
+        assert_eq!(text.get(error.span.clone()), Some(marked), "{text}: {error}");
+        assert!(error.expected.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn an_expectation_asserts_only_what_it_says() {
+    let outcome = |text: &str| text.parse::<Outcome>().unwrap();
+    for (was, expected) in [
+        ("reaches web:80 from 10.0.0.1", "reaches web"),
+        ("reaches web:80 from 10.0.0.1", "reaches web:80"),
+        ("unreachable (host)", "unreachable"),
+        ("depends (-m owner: the uid)", "depends"),
+        ("dropped", "dropped"),
+    ] {
+        assert!(outcome(was).meets(&outcome(expected)), "{was} / {expected}");
+    }
+    for (was, expected) in [
+        ("reaches web:81", "reaches web:80"),
+        ("reaches web:80", "reaches web:80 from 10.0.0.1"),
+        ("unreachable", "unreachable (host)"),
+        ("refused", "dropped"),
+        ("dropped", "unreachable"),
+    ] {
+        assert!(!outcome(was).meets(&outcome(expected)), "{was} / {expected}");
+    }
+}
+
+fn node() -> impl Strategy<Value = NodeName> {
+    "([a-z]{1,3}/)?[a-zA-Z0-9._-]{1,8}".prop_map(|name| NodeName(name))
+}
+
+fn address(family: Family) -> BoxedStrategy<IpAddr> {
+    match family {
+        Family::V4 => any::<u32>().prop_map(|bits| IpAddr::V4(Ipv4Addr::from(bits))).boxed(),
+        Family::V6 => any::<u128>().prop_map(|bits| IpAddr::V6(Ipv6Addr::from(bits))).boxed(),
+    }
+}
+
+fn any_address() -> impl Strategy<Value = IpAddr> {
+    select(Family::ALL.to_vec()).prop_flat_map(address)
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    let transport = select(vec![Transport::Tcp, Transport::Udp, Transport::Sctp]);
+    prop_oneof![Just(Ask::Echo), (transport, 1..=u16::MAX).prop_map(|(t, port)| Ask::Port(t, port))]
+}
+
+fn options(family: Family, ask: Ask) -> impl Strategy<Value = ProbeOptions> {
+    let port = if ask == Ask::Echo { Just(None).boxed() } else { of(1..=u16::MAX).boxed() };
+    let source = of((address(family), port));
+    (source, any::<bool>(), of(1..=u8::MAX), of(0..=65507u16), any::<bool>(), of(any::<u32>()))
+        .prop_map(|(source, raw, ttl, size, df, mark)| ProbeOptions { source, raw, ttl, size, df, mark })
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    (select(Family::ALL.to_vec()), ask(), any::<bool>(), any::<bool>())
+        .prop_flat_map(|(family, ask, named, suffix)| {
+            let name = "[a-z][a-z0-9._-]{0,9}".prop_map(Target::Name).boxed();
+            let target = if named { name } else { address(family).prop_map(Target::Address).boxed() };
+            (node(), target, Just(ask), Just(suffix.then_some(family)), options(family, ask))
+        })
+        .prop_map(|(from, target, ask, family, options)| Probe { from, target, ask, family, options })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let plain = vec![
+        Outcome::Refused,
+        Outcome::Closed,
+        Outcome::Dropped,
+        Outcome::NoRoute,
+        Outcome::UnknownName,
+        Outcome::Depends { rule: String::new(), what: String::new() },
+    ];
+    prop_oneof![
+        select(plain),
+        (node(), of(1..=u16::MAX), of(any_address())).prop_map(|(node, port, from)| Outcome::Reaches {
+            node,
+            port,
+            from
+        }),
+        of(select(Unreachable::ALL.to_vec())).prop_map(Outcome::Unreachable),
+        ("-m [a-z:()]{1,9}( --x [a-z: ]{0,5}x)?", "[a-z(][a-z ]{0,9}[a-z)]")
+            .prop_map(|(rule, what)| Outcome::Depends { rule, what }),
+    ]
+}
+
+fn fact() -> impl Strategy<Value = Fact> {
+    let kind = || select(NsKind::ALL.to_vec());
+    prop_oneof![
+        "[!-~]{1,9}".prop_map(Fact::Hostname),
+        node().prop_map(Fact::SeesProcesses),
+        node().prop_map(Fact::SeesNoProcesses),
+        kind().prop_map(Fact::HasOwn),
+        (kind(), node()).prop_map(|(kind, node)| Fact::Shares(kind, node)),
+        ("[a-z.]{1,9}", vec(any_address(), 0..3)).prop_map(|(name, to)| Fact::Resolves(name, to)),
+    ]
+}
+
+fn expectation() -> impl Strategy<Value = Expectation> {
+    prop_oneof![
+        (probe(), outcome()).prop_map(|(probe, outcome)| Expectation::Probe(probe, outcome)),
+        (node(), fact()).prop_map(|(node, fact)| Expectation::Fact(node, fact)),
+    ]
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let device = || (node(), "[a-z0-9.@-]{1,15}".prop_filter_map("a name", |s| s.parse::<IfName>().ok()));
+    prop_oneof![
+        node().prop_map(Change::Stop),
+        node().prop_map(Change::Start),
+        node().prop_map(Change::Replace),
+        (node(), "[a-z0-9_-]{1,9}").prop_map(|(node, net)| Change::Connect(node, net)),
+        (node(), "[a-z0-9_-]{1,9}").prop_map(|(node, net)| Change::Disconnect(node, net)),
+        (node(), "[ -~]{0,20}").prop_map(|(node, command)| Change::Rule(node, command)),
+        device().prop_map(|(node, device)| Change::Cut(node, device)),
+        device().prop_map(|(node, device)| Change::Heal(node, device)),
+        (device(), 0..=100u8).prop_map(|((node, device), percent)| Change::Loss(node, device, percent)),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let keyword = || select(vec!["stop", "connect", "rule", "cut", "wait", "loss"]).prop_map(NodeName::from);
+    prop_oneof![
+        expectation().prop_map(Step::Expect),
+        (keyword(), fact()).prop_map(|(node, fact)| Step::Expect(Expectation::Fact(node, fact))),
+        change().prop_map(Step::Change),
+        any::<u32>().prop_map(|ms| Step::WaitMs(ms.into())),
+        any::<u32>().prop_map(|ms| Step::AtMs(ms.into())),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn reading_undoes_writing(step in step()) {
+        let text = step.to_string();
+        prop_assert_eq!(text.parse::<Step>().map_err(|e| format!("{text}: {e}")), Ok(step));
+    }
+
+    #[test]
+    fn each_part_reads_alone_as_well(probe in probe(), outcome in outcome(), fact in fact(), change in change()) {
+        prop_assert_eq!(probe.to_string().parse::<Probe>().unwrap(), probe);
+        prop_assert_eq!(outcome.to_string().parse::<Outcome>().unwrap(), outcome);
+        prop_assert_eq!(fact.to_string().parse::<Fact>().unwrap(), fact);
+        prop_assert_eq!(change.to_string().parse::<Change>().unwrap(), change);
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic_or_point_outside(text in "[ -~é]{0,40}") {
+        for error in [text.parse::<Step>().err(), text.parse::<Expectation>().err()].into_iter().flatten() {
+            prop_assert!(text.get(error.span).is_some());
+        }
+    }
+}
