@@ -21,6 +21,7 @@ mod bridge;
 mod change;
 mod container;
 mod dockerd;
+mod filter;
 mod gateway;
 mod ids;
 mod names;

@@ -146,3 +146,9 @@ fn the_same_topology_is_planned_the_same() {
     let json = |t: &Topology| serde_json::to_string(&plan(t).unwrap()).unwrap();
     assert_eq!(json(&topology()), json(&topology()));
 }
+
+#[test]
+fn a_plan_stands_before_a_second_pair_of_eyes() {
+    let faults = seatrial_core::plan::check::check(&plan(&topology()).unwrap());
+    assert_eq!(faults, Ok(()));
+}

@@ -9,6 +9,8 @@ use std::net::IpAddr;
 use super::PlanOp;
 use super::alloc::Ipam;
 use super::container::{Ctr, State};
+use super::filter;
+use super::firewall::Firewall;
 use super::ids::Seed;
 use super::names::resolv_conf;
 use super::network::docker0::docker0;
@@ -27,6 +29,8 @@ pub(super) struct Dockerd {
     pub(super) ipam: Ipam,
     /// Who has which host port.
     pub(super) ports: Ports,
+    /// The rules on the host.
+    pub(super) firewall: Firewall,
     /// By key; the default bridge under its own.
     pub(super) networks: BTreeMap<String, Net>,
     /// Keys in the order the networks were made.
@@ -45,6 +49,7 @@ impl Dockerd {
             host: host.clone(),
             ipam: Ipam::new(&host.daemon.default_address_pools, (IpNet::V6(ula(&host.name)), 64)),
             ports: Ports::new(local),
+            firewall: filter::start(host),
             networks: BTreeMap::new(),
             made: Vec::new(),
             containers: Vec::new(),
@@ -79,6 +84,7 @@ impl Dockerd {
             let own = net.subnet(family).filter(|_| net.carries_gateway(family)).and_then(|s| s.gateway);
             own.into_iter().for_each(|g| self.ports.add_local(g));
         }
+        self.filter_network(&net);
         self.made.push(spec.key.clone());
         self.networks.insert(spec.key.clone(), net);
         Ok(())

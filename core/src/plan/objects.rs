@@ -2,6 +2,8 @@
 
 use super::container::{Ctr, Endpoint};
 use super::dockerd::Dockerd;
+use super::filter::forwarded_before;
+use super::firewall;
 use super::gateway;
 use super::network::{Gateway, Net};
 use super::wire::{address, item, sysctl, sysctl_device};
@@ -15,20 +17,15 @@ impl Dockerd {
     pub(super) fn items(&self, listeners: &[Listener]) -> Vec<Item> {
         let host = self.host.name.as_str();
         let mut items = Vec::new();
-        if self.host.daemon.ip_forward && !self.forwarded_before() {
+        if self.host.daemon.ip_forward && !forwarded_before(&self.host, Family::V4) {
             items.push(sysctl(host, "net.ipv4.ip_forward", "1"));
         }
         items.extend(self.network_items());
+        items.extend(self.firewall.rulesets().into_iter().map(|rules| item(host, Object::Rules(rules))));
         for ctr in &self.containers {
             items.extend(self.container_items(ctr, listeners));
         }
         items
-    }
-
-    /// Whether the machine forwarded IPv4 before Docker came.
-    fn forwarded_before(&self) -> bool {
-        let machine = &self.host.machine;
-        machine.sysctls.get("net.ipv4.ip_forward").map_or(machine.boot_ip_forward, |v| v.trim() != "0")
     }
 
     fn network_items(&self) -> Vec<Item> {
@@ -41,7 +38,8 @@ impl Dockerd {
                 items.extend(parents.items(net));
                 continue;
             };
-            if net.subnet(Family::V6).is_some() && self.host.daemon.ip_forward && !forwards_v6 {
+            let turns_on = self.host.daemon.ip_forward && !forwarded_before(&self.host, Family::V6);
+            if net.subnet(Family::V6).is_some() && turns_on && !forwards_v6 {
                 forwards_v6 = true;
                 items.push(sysctl(host, "net.ipv6.conf.default.forwarding", "1"));
                 items.push(sysctl(host, "net.ipv6.conf.all.forwarding", "1"));
@@ -91,7 +89,7 @@ impl Dockerd {
             |key: &str| ["all", "default"].iter().any(|d| key.starts_with(&format!("net.ipv4.conf.{d}.")));
         let from_host = self.host.machine.sysctls.iter().filter(|(key, _)| inherited(key));
         items.extend(from_host.map(|(key, value)| sysctl(netns, key, value)));
-        if self.host.daemon.ip_forward || self.forwarded_before() {
+        if self.host.daemon.ip_forward || forwarded_before(&self.host, Family::V4) {
             items.push(sysctl(netns, "net.ipv4.ip_forward", "1"));
         }
         items.push(item(netns, Object::Up(IfName::lo())));
@@ -127,7 +125,11 @@ impl Dockerd {
             items.extend(endpoint.and_then(|e| self.default_route(netns, e, family)));
         }
         let own: Vec<Listener> = listeners.iter().map(|l| (*l).clone()).collect();
-        items.extend(self.resolver(ctr, &own).map(|r| item(netns, Object::Resolver(r))));
+        if let Some(resolver) = self.resolver(ctr, &own) {
+            let rules = firewall::resolver(resolver.tcp_port, resolver.udp_port);
+            items.push(item(netns, Object::Rules(rules)));
+            items.push(item(netns, Object::Resolver(resolver)));
+        }
         items
     }
 

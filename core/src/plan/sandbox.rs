@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::PlanOp;
 use super::container::{Ctr, Endpoint, Mode};
 use super::dockerd::Dockerd;
+use super::filter;
 use super::gateway::{self, Gateways};
 use super::ids::{Seed, short};
 use super::network::Net;
@@ -22,6 +23,7 @@ impl Dockerd {
         let addresses = self.take_addresses(&attachment, &net)?;
         let endpoint = self.endpoint(ctr, attachment, &net, addresses);
         ctr.resolver |= !net.is_default();
+        self.filter_endpoint(ctr, &endpoint, true);
         let before = self.gateways(ctr);
         ctr.endpoints.push(endpoint);
         let after = self.gateways(ctr);
@@ -41,6 +43,7 @@ impl Dockerd {
             return;
         }
         let endpoint = ctr.endpoints.remove(place);
+        self.filter_endpoint(ctr, &endpoint, false);
         self.release_addresses(&endpoint);
         let after = self.gateways(ctr);
         for place in [after.v4, after.v6].into_iter().flatten() {
@@ -161,22 +164,20 @@ impl Dockerd {
             .into_iter()
             .partition(|b| if b.host.is_ipv4() { v4.keeps } else { v6.keeps });
         endpoint.bindings = kept;
-        let address4 = endpoint.address(Family::V4);
-        let proxied = address4.filter(|_| self.host.daemon.userland_proxy && mode.v4);
+        self.ports.release(&dropped);
+        filter::unpublish(&mut self.firewall, net, &dropped);
+        let proxied = endpoint.address(Family::V4).filter(|_| self.host.daemon.userland_proxy && mode.v4);
         let target = Target {
-            v4: address4.filter(|_| v4.adds),
+            v4: endpoint.address(Family::V4).filter(|_| v4.adds),
             v6: endpoint.address(Family::V6).or(proxied).filter(|_| v6.adds),
             routed_v4: v4.routed,
             routed_v6: v6.routed,
             default_ip: options.host_binding.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         };
-        self.ports.release(&dropped);
-        let requests =
-            if net.spec.internal { Vec::new() } else { publish::requests(&ctr.spec.ports, &target) };
-        let bound = self
-            .ports
-            .bind(&requests)
-            .map_err(|r| self.port_refused(&ctr.spec.name, &join_id(net, &ctr.id), *r))?;
+        let ports = if net.spec.internal { &[][..] } else { &ctr.spec.ports };
+        let bound = self.ports.bind(&publish::requests(ports, &target));
+        let bound = bound.map_err(|r| self.port_refused(&ctr.spec.name, &join_id(net, &ctr.id), *r))?;
+        filter::publish(&mut self.firewall, net, &bound);
         endpoint.bindings.extend(bound);
         self.flush(ctr, place);
         Ok(())
@@ -186,6 +187,9 @@ impl Dockerd {
     fn revoke(&mut self, ctr: &mut Ctr, place: usize) {
         let Some(endpoint) = ctr.endpoints.get(place).filter(|e| e.mode != Mode::default()) else { return };
         self.ports.release(&endpoint.bindings);
+        if let Some(net) = self.networks.get(&endpoint.attachment.network) {
+            filter::unpublish(&mut self.firewall, net, &endpoint.bindings);
+        }
         self.flush(ctr, place);
         if let Some(endpoint) = ctr.endpoints.get_mut(place) {
             endpoint.bindings.clear();
