@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::rules::Ruleset;
 
 pub mod compose;
+mod field;
 pub mod files;
 pub mod trial;
 pub mod yaml;

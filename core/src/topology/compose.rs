@@ -12,7 +12,6 @@ use super::yaml::{self, Node};
 use super::{Container, Network};
 use crate::diagnostic::{At, Diagnostic, Diagnostics};
 
-mod field;
 mod keys;
 mod network;
 mod ports;

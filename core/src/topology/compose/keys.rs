@@ -4,6 +4,7 @@
 //! error with the nearest known key; `x-` keys are anyone's.
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::topology::field;
 use crate::topology::yaml::{Node, Value};
 
 /// The top level of a file.
@@ -136,13 +137,10 @@ pub(super) fn check_all(node: &Node, known: &[&[&str]], place: &str, out: &mut D
 
 /// The known key that is spelled most like `name`, or all of them where they are few, or that it be left out.
 fn suggestion(name: &str, known: &[&[&str]]) -> String {
-    let all = || known.iter().flat_map(|list| list.iter());
-    let near = all().map(|key| (strsim::damerau_levenshtein(name, key), key)).min();
-    match near {
-        Some((distance, key)) if distance <= 1 + name.chars().count() / 3 => format!("'{key}'"),
-        Some(_) | None if all().count() <= 12 => {
-            format!("one of {}", all().copied().collect::<Vec<_>>().join(", "))
-        }
-        Some(_) | None => "a key of the Compose Specification, or one that begins with x-".to_owned(),
+    let all = || known.iter().flat_map(|list| list.iter().copied());
+    match field::nearest(name, all()) {
+        Some(key) => format!("'{key}'"),
+        None if all().count() <= 12 => format!("one of {}", all().collect::<Vec<_>>().join(", ")),
+        None => "a key of the Compose Specification, or one that begins with x-".to_owned(),
     }
 }

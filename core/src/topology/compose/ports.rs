@@ -5,11 +5,11 @@
 
 use std::net::IpAddr;
 
-use super::field::Field;
 use super::keys;
 use crate::addr::{PortRange, Transport};
 use crate::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::topology::Publish;
+use crate::topology::field::Field;
 use crate::topology::yaml::{Node, Value};
 
 /// `ports`; an entry that says the same as an earlier one is left out.

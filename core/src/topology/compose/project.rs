@@ -2,9 +2,9 @@
 
 use std::path::{Component, Path};
 
-use super::field::Field;
 use super::{Options, Project, keys, network, service};
 use crate::diagnostic::Diagnostics;
+use crate::topology::field::Field;
 use crate::topology::files;
 use crate::topology::yaml::Node;
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::field::Field;
 use super::{keys, ports};
 use crate::diagnostic::Diagnostics;
+use crate::topology::field::Field;
 use crate::topology::yaml::{Key, Node};
 use crate::topology::{Attachment, Container, NetworkMode, NodeName, PidMode, ProcessOptions};
 
