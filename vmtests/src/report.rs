@@ -1,0 +1,112 @@
+//! What came of trials: one row an expectation, one verdict a lane.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use seatrial_core::diagnostic::{At, Diagnostics};
+use seatrial_sim::trace::Trace;
+
+use crate::lanes::Lane;
+
+/// What came of one trial.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The file, as it was named.
+    pub file: String,
+    /// The trial's title.
+    pub title: String,
+    /// The family it belongs to.
+    pub group: String,
+    /// Its expectations in order; or what is wrong with the trial itself, when nothing was run.
+    pub rows: Result<Vec<Row>, Diagnostics>,
+}
+
+/// One expectation and what came of it in every lane it was run in.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Where it was written.
+    pub at: At,
+    /// What was asked or done: `laptop -> 203.0.113.10:8080/tcp`, `web hostname`, `wait 31s`.
+    pub asked: String,
+    /// What must come of it: `reaches web:80`, `is web1`; nothing for a step that only changes something.
+    pub expected: String,
+    /// What came of it.
+    pub verdicts: BTreeMap<Lane, Verdict>,
+}
+
+/// What came of an expectation in a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// What was expected.
+    Held,
+    /// Something else.
+    Failed {
+        /// What came instead.
+        got: String,
+        /// The packet's journey; empty where no packet was sent.
+        trace: Trace,
+    },
+    /// It was not meant to be run here.
+    Skipped {
+        /// Why: the condition that did not hold.
+        reason: String,
+    },
+    /// It was meant to be run here, and this version cannot: no proof of anything.
+    Unsupported {
+        /// What is missing.
+        what: String,
+    },
+}
+
+/// How many rows came to which verdict, over all lanes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows that held.
+    pub held: usize,
+    /// Rows that failed.
+    pub failed: usize,
+    /// Rows that were skipped.
+    pub skipped: usize,
+    /// Rows that this version cannot run.
+    pub unsupported: usize,
+    /// Trials that are wrong in themselves.
+    pub refused: usize,
+}
+
+impl Counts {
+    /// Counts what came of `reports`.
+    #[must_use]
+    pub fn of(reports: &[Report]) -> Self {
+        let mut counts = Self::default();
+        for report in reports {
+            match &report.rows {
+                Ok(rows) => rows.iter().flat_map(|r| r.verdicts.values()).for_each(|v| counts.add(v)),
+                Err(_) => counts.refused += 1,
+            }
+        }
+        counts
+    }
+
+    const fn add(&mut self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Held => self.held += 1,
+            Verdict::Failed { .. } => self.failed += 1,
+            Verdict::Skipped { .. } => self.skipped += 1,
+            Verdict::Unsupported { .. } => self.unsupported += 1,
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} held, {} failed", self.held, self.failed)?;
+        for (count, what) in
+            [(self.skipped, "skipped"), (self.unsupported, "not possible yet"), (self.refused, "refused")]
+        {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
