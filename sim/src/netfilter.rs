@@ -447,3 +447,6 @@ const fn verdict(outcome: &Outcome) -> Verdict {
         End::Unknown => Verdict::Depends(cause),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,13 +50,15 @@ pub(in crate::netfilter) struct Tcp {
 }
 
 /// The packet before this one.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Last {
     class: Class,
     direction: Direction,
     seq: u32,
     ack: u32,
     end: u32,
+    /// 0 before the first packet whose window was looked at.
+    window: u32,
 }
 
 /// A packet as the tracker sees it.
@@ -134,7 +136,8 @@ impl Tcp {
             Next::State(_) => (Side::picked_up(segment.end), Side::liberal()),
             Next::Ignore | Next::Invalid => return None,
         };
-        let last = Last { class: Class::None, direction: Direction::Original, seq: 0, ack: 0, end: 0 };
+        let direction = Direction::Original;
+        let last = Last { class: Class::None, direction, seq: 0, ack: 0, end: 0, window: 0 };
         Some(Self {
             state: State::None,
             original,
@@ -231,7 +234,7 @@ impl Tcp {
             self.last.ack
         };
         let Segment { class, direction, seq, end, .. } = *segment;
-        self.last = Last { class, direction, seq, ack, end };
+        self.last = Last { class, direction, seq, ack, end, window: WINDOW };
         if class == Class::Syn && direction == Direction::Original {
             self.challenge_ack_expected = old == State::LastAck;
         }
@@ -293,6 +296,8 @@ impl Tcp {
             State::Close.timeout_s()
         } else if (self.original.unacknowledged || self.reply.unacknowledged) && usual > UNACKNOWLEDGED_S {
             UNACKNOWLEDGED_S
+        } else if self.last.window == 0 && usual > RETRANSMISSION_S {
+            RETRANSMISSION_S
         } else {
             usual
         }

@@ -113,11 +113,11 @@ impl Tcp {
             return;
         }
         let Segment { direction, seq, ack, end, .. } = *segment;
-        let last = self.last;
-        if (last.direction, last.seq, last.ack, last.end) == (direction, seq, ack, end) {
+        let now = Last { class: self.last.class, direction, seq, ack, end, window: WINDOW };
+        if self.last == now {
             self.retransmissions = self.retransmissions.saturating_add(1);
         } else {
-            self.last = Last { class: last.class, direction, seq, ack, end };
+            self.last = now;
             self.retransmissions = 0;
         }
     }
