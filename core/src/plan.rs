@@ -32,6 +32,7 @@ mod planner;
 mod publish;
 mod sandbox;
 mod shared;
+pub mod text;
 mod wire;
 
 pub use change::Refused;
