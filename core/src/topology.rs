@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,26 @@ pub struct Machine {
     pub boot_ip_forward: bool,
     /// Rules that stood before Docker came.
     pub firewall: Vec<Ruleset>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        let (address, router) = (Ipv4Addr::new(203, 0, 113, 10), Ipv4Addr::new(203, 0, 113, 1));
+        let default = IpNet::V4(ipnet::Ipv4Net::default());
+        Self {
+            interfaces: BTreeMap::from([(
+                IfName::eth0(),
+                vec![IpNet::V4(ipnet::Ipv4Net::new_assert(address, 24))],
+            )]),
+            routes: vec![RouteSpec { to: default, via: Some(IpAddr::V4(router)), dev: None }],
+            resolv_conf: format!("nameserver {router}\n"),
+            hosts_file: "127.0.0.1\tlocalhost\n::1\tlocalhost\n".to_owned(),
+            ports_in_use: Vec::new(),
+            sysctls: BTreeMap::new(),
+            boot_ip_forward: false,
+            firewall: Vec::new(),
+        }
+    }
 }
 
 /// A route as `ip route` writes it: `172.18.0.0/16 via 203.0.113.10`, `default dev eth0`.

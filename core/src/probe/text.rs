@@ -78,14 +78,20 @@ read_line! {
     Step: step::read,
 }
 
+const EXPECTATION: &str = "a probe, as in web -> db:5432/tcp, or a fact, as in web hostname is web1";
+
 /// A probe with its outcome, or a node with its fact.
 fn expectation(line: &mut Line<'_>) -> Result<Expectation, TextError> {
     if line.has_arrow() {
         return Ok(Expectation::Probe(question::read(line)?, outcome::read(line)?));
     }
-    let node =
-        line.word("a probe, as in web -> db:5432/tcp, or a fact, as in web hostname is web1")?.node()?;
-    Ok(Expectation::Fact(node, fact::read(line)?))
+    let node = line.word(EXPECTATION)?.node()?;
+    match line.peek() {
+        Some(word) if !fact::starts(word.text) => {
+            Err(word.error(format!("'->' and a target, or {}", fact::FACT)))
+        }
+        Some(_) | None => Ok(Expectation::Fact(node, fact::read(line)?)),
+    }
 }
 
 impl fmt::Display for Expectation {

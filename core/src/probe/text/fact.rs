@@ -6,7 +6,7 @@ use super::TextError;
 use super::line::Line;
 use crate::probe::{Fact, NsKind};
 
-const FACT: &str = "a fact: hostname is NAME, sees [no] processes of NODE, has own NS, shares NS with NODE, or \
+pub(super) const FACT: &str = "a fact: hostname is NAME, sees [no] processes of NODE, has own NS, shares NS with NODE, or \
                     resolves NAME to ADDRESS";
 const KIND: &str = "a namespace: network, mount, ipc, pid, uts, user or cgroup";
 

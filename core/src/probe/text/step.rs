@@ -10,6 +10,8 @@ use crate::topology::NodeName;
 
 const CHANGE: &str = "a change: stop, start or replace NODE, connect or disconnect NODE NET, rule NODE \"…\", cut or \
                       heal NODE.DEV, or loss N% NODE.DEV";
+const STEP: &str =
+    "a step: a probe, a fact, stop, start, replace, connect, disconnect, rule, cut, heal, loss, wait or at";
 const TIME: &str = "a time, as in 31s, 500ms or 2m";
 const DEVICE: &str = "a node's device, as in web.eth0";
 
@@ -28,7 +30,8 @@ pub(super) fn read(line: &mut Line<'_>) -> Result<Step, TextError> {
         "stop" | "start" | "replace" | "connect" | "disconnect" | "rule" | "cut" | "heal" | "loss" => {
             change(line).map(Step::Change)
         }
-        _ => super::expectation(line).map(Step::Expect),
+        "" => Err(line.missing(STEP)),
+        _ => Err(line.word(STEP)?.error(STEP)),
     }
 }
 
