@@ -1,13 +1,31 @@
 //! Carries packets through a plan: no clock, no I/O, no threads, and the same bytes for the same seed.
 //!
+//! * [`world`]: a plan, alive: build it, ask it.
 //! * [`packet`]: what travels: small values, no bytes.
-//! * [`netfilter`]: rules, conntrack and NAT of one namespace.
-//! * [`questions`]: what is asked of a world as a whole.
-//! * [`seed`]: where chance comes from.
 //! * [`trace`]: what happened to it, hop by hop.
+//! * `device`: bridges, cables, macvlan and ipvlan; [`wire`]: what can go wrong with them.
+//! * `stack`: addresses, routes, neighbours, sockets and protocols of one namespace.
+//! * [`netfilter`]: rules, conntrack and NAT of one namespace.
+//! * `proxy`, `resolver`, `lookup`: processes that send packets of their own.
+//! * [`namespaces`]: what a process sees that is no packet.
+//! * [`questions`]: what is asked of a world as a whole.
+//! * `clock`, [`seed`]: virtual time, and where chance comes from.
 
+mod arena;
+mod clock;
+mod device;
+mod lookup;
+pub mod namespaces;
 pub mod netfilter;
 pub mod packet;
+mod proxy;
 pub mod questions;
+mod resolver;
 pub mod seed;
+mod skb;
+mod stack;
+#[cfg(test)]
+mod testbed;
 pub mod trace;
+pub mod wire;
+pub mod world;

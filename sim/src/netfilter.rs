@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use seatrial_core::addr::{Family, IfName};
 use seatrial_core::plan::NsName;
-use seatrial_core::rules::{AddrType, CtState, Hook, Policy, RejectWith, Ruleset};
+use seatrial_core::rules::{AddrType, CtState, Hook, Policy, Protocol, RejectWith, Ruleset};
 
 use crate::packet::{L4, Packet};
 use crate::seed::Seed;
@@ -237,6 +237,11 @@ impl Netfilter {
     /// Forgets every flow to or from an address (`conntrack -D`).
     pub fn flush(&mut self, addr: IpAddr, now_us: u64) {
         self.table.flush(addr, now_us);
+    }
+
+    /// Forgets every flow of a protocol that was sent to a port (`conntrack -D --orig-port-dst`).
+    pub fn flush_port(&mut self, protocol: Protocol, port: u16, now_us: u64) {
+        self.table.flush_port(protocol, port, now_us);
     }
 
     /// Forgets what was masqueraded out of a device, when it goes down; with `addr`, when that address is taken off it.

@@ -302,8 +302,8 @@ pub struct NeighbourMessage {
     pub request: bool,
     /// The sender's hardware address.
     pub sender_mac: MacAddr,
-    /// The sender's address; unspecified in a probe.
+    /// The sender's address: in an answer the one that was asked for; unspecified in a probe.
     pub sender: IpAddr,
-    /// The address that is asked for, or answered.
+    /// The address that is asked for; in an answer that of the asker.
     pub target: IpAddr,
 }

@@ -1,5 +1,7 @@
 //! A packet's journey: every hop, with who handled it, where, and by which rule.
 
+use std::collections::BTreeMap;
+
 use seatrial_core::addr::IfName;
 use seatrial_core::plan::NsName;
 use seatrial_core::rules::Hook;
@@ -8,11 +10,63 @@ use serde::Serialize;
 
 use crate::packet::Packet;
 
+mod text;
+
 /// What happened to a probe's packets, in the order it happened.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Trace {
     /// The hops.
     pub hops: Vec<Hop>,
+    /// What the devices that the hops name are, by namespace.
+    pub devices: BTreeMap<NsName, BTreeMap<IfName, Place>>,
+}
+
+/// What a device is to somebody who reads a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// `lo`.
+    Loopback,
+    /// A machine's network card: its cable goes to the wire.
+    Nic,
+    /// A port of the wire's switch.
+    SwitchPort,
+    /// The wire's switch.
+    Switch,
+    /// A bridge.
+    Bridge,
+    /// A virtual cable's end that is a port of a bridge.
+    BridgePort,
+    /// A virtual cable's end in a container.
+    Interface,
+    /// A macvlan.
+    Macvlan,
+    /// An ipvlan.
+    Ipvlan,
+    /// A VLAN.
+    Vlan,
+    /// A dummy.
+    Dummy,
+}
+
+impl Place {
+    /// In a few words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Nic => "NIC",
+            Self::SwitchPort => "switch port",
+            Self::Switch => "switch",
+            Self::Bridge => "bridge",
+            Self::BridgePort => "bridge port",
+            Self::Interface => "interface",
+            Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
+            Self::Vlan => "VLAN",
+            Self::Dummy => "dummy",
+        }
+    }
 }
 
 /// One thing that happened to one packet.

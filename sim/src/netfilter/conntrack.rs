@@ -378,6 +378,12 @@ impl Table {
         ids.into_iter().for_each(|id| self.kill(id, now_us));
     }
 
+    /// Forgets the flows of a protocol that were sent to a port.
+    pub(super) fn flush_port(&mut self, protocol: Protocol, port: u16, now_us: u64) {
+        let ids = self.ids(|e| e.original.protocol == protocol && e.original.ports.dst == port);
+        ids.into_iter().for_each(|id| self.kill(id, now_us));
+    }
+
     /// Forgets what was masqueraded out of a device, to one address of it or to any.
     pub(super) fn forget_masquerade(&mut self, dev: &IfName, addr: Option<IpAddr>, now_us: u64) {
         let ids = self.ids(|e| e.masquerade.as_ref() == Some(dev) && addr.is_none_or(|a| e.reply.dst == a));

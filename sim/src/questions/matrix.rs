@@ -428,7 +428,7 @@ mod tests {
         let drop = Event::Drop { reason: "NETFILTER_DROP", why: format!("raw PREROUTING {rule}") };
         let hop =
             |event| Hop { at_us: 0, flight: 1, ns: NsName("host".to_owned()), device: None, packet, event };
-        Trace { hops: vec![hop(Event::Rule(hit)), hop(drop)] }
+        Trace { hops: vec![hop(Event::Rule(hit)), hop(drop)], ..Trace::default() }
     }
 
     #[test]

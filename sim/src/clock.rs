@@ -1,0 +1,117 @@
+//! Virtual time: what happens next, and nothing in between.
+//!
+//! Events come out by time, and those of one time in the order they went in, so that a run is the same every time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// A millisecond in microseconds.
+pub(crate) const MS: u64 = 1000;
+/// A second in microseconds.
+pub(crate) const SECOND: u64 = 1_000_000;
+
+/// The time, and what is to happen.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock<E> {
+    now_us: u64,
+    scheduled: u64,
+    queue: BinaryHeap<Reverse<Scheduled<E>>>,
+}
+
+/// An event, ordered by its time and its number alone.
+#[derive(Debug, Clone)]
+struct Scheduled<E> {
+    at_us: u64,
+    number: u64,
+    event: E,
+}
+
+impl<E> Clock<E> {
+    /// Time zero, and nothing to do.
+    pub(crate) const fn new() -> Self {
+        Self { now_us: 0, scheduled: 0, queue: BinaryHeap::new() }
+    }
+
+    /// Microseconds since the world was built.
+    pub(crate) const fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    /// How many events are waiting.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Lets `event` happen `delay_us` from now.
+    pub(crate) fn after(&mut self, delay_us: u64, event: E) {
+        let at_us = self.now_us.saturating_add(delay_us);
+        self.queue.push(Reverse(Scheduled { at_us, number: self.scheduled, event }));
+        self.scheduled += 1;
+    }
+
+    /// The next event no later than `until_us`, and on to its time.
+    pub(crate) fn next(&mut self, until_us: u64) -> Option<E> {
+        let due = self.queue.peek().is_some_and(|Reverse(next)| next.at_us <= until_us);
+        let Reverse(next) = due.then(|| self.queue.pop()).flatten()?;
+        self.now_us = next.at_us;
+        Some(next.event)
+    }
+
+    /// On to a time, if it is not past; what was due before must have happened.
+    pub(crate) fn advance_to(&mut self, at_us: u64) {
+        self.now_us = self.now_us.max(at_us);
+    }
+}
+
+impl<E> Scheduled<E> {
+    const fn key(&self) -> (u64, u64) {
+        (self.at_us, self.number)
+    }
+}
+
+impl<E> PartialEq for Scheduled<E> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl<E> Eq for Scheduled<E> {}
+
+impl<E> PartialOrd for Scheduled<E> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<E> Ord for Scheduled<E> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_of_one_time_happen_in_the_order_they_were_scheduled() {
+        let mut clock = Clock::new();
+        for name in ["a", "b", "c"] {
+            clock.after(5, name);
+        }
+        clock.after(1, "first");
+        let order: Vec<&str> = std::iter::from_fn(|| clock.next(10)).collect();
+        assert_eq!(order, ["first", "a", "b", "c"]);
+        assert_eq!(clock.now_us(), 5);
+    }
+
+    #[test]
+    fn an_event_past_the_limit_waits() {
+        let mut clock = Clock::new();
+        clock.after(11, ());
+        assert_eq!(clock.next(10), None);
+        assert_eq!((clock.now_us(), clock.waiting()), (0, 1));
+        clock.advance_to(10);
+        assert_eq!(clock.next(11), Some(()));
+    }
+}

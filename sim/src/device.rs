@@ -1,0 +1,271 @@
+//! Network devices: what each kind does with a frame it is given to send, or that reaches it.
+
+use seatrial_core::addr::{IfName, MacAddr};
+use seatrial_core::topology::{IpvlanFlag, IpvlanMode, MacvlanMode};
+
+use crate::arena::{DevId, NsId};
+use crate::packet::{Body, Packet};
+use crate::skb::{Framed, Skb};
+use crate::trace::Event as Happened;
+use crate::wire::Wire;
+use crate::world::{Event, World};
+
+pub(crate) mod bridge;
+pub(crate) mod ipvlan;
+pub(crate) mod macvlan;
+pub(crate) mod netfilter;
+pub(crate) mod veth;
+
+/// The Ethernet MTU.
+pub(crate) const MTU: u32 = 1500;
+/// The loopback device's (drivers/net/loopback.c).
+const LOOPBACK_MTU: u32 = 65536;
+/// How many devices a frame may cross before the simulator calls it a loop; the kernel has no such limit.
+const HOPS: u8 = 64;
+/// How many events may wait before frames are dropped (net.core.netdev_max_backlog).
+const BACKLOG: usize = 1000;
+/// What it takes a frame to get from one device to the next, in microseconds.
+const CROSSING_US: u64 = 1;
+
+/// A network device.
+#[derive(Debug, Clone)]
+pub(crate) struct Device {
+    pub(crate) ns: NsId,
+    pub(crate) name: IfName,
+    pub(crate) mac: MacAddr,
+    pub(crate) mtu: u32,
+    pub(crate) up: bool,
+    /// Whether it still exists.
+    pub(crate) alive: bool,
+    pub(crate) kind: Kind,
+    /// As a bridge's port.
+    pub(crate) port: Option<Port>,
+    /// The macvlan, ipvlan and VLAN devices on top of it.
+    pub(crate) uppers: Vec<DevId>,
+    pub(crate) wire: Wire,
+}
+
+/// What a bridge's port is set to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Port {
+    pub(crate) bridge: DevId,
+    pub(crate) hairpin: bool,
+    pub(crate) isolated: bool,
+}
+
+/// What a device is.
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
+    Loopback,
+    Bridge(bridge::Bridge),
+    Veth { peer: Option<DevId> },
+    Macvlan { lower: DevId, mode: MacvlanMode },
+    Ipvlan { lower: DevId, mode: IpvlanMode, flag: IpvlanFlag },
+    Vlan { lower: DevId, id: u16 },
+    Dummy,
+}
+
+impl Device {
+    /// A device that is down.
+    pub(crate) fn new(ns: NsId, name: IfName, kind: Kind) -> Self {
+        let mtu = if matches!(kind, Kind::Loopback) { LOOPBACK_MTU } else { MTU };
+        Self {
+            ns,
+            name,
+            mac: MacAddr::ZERO,
+            mtu,
+            up: false,
+            alive: true,
+            kind,
+            port: None,
+            uppers: Vec::new(),
+            wire: Wire::default(),
+        }
+    }
+
+    /// Whether it works.
+    pub(crate) const fn runs(&self) -> bool {
+        self.alive && self.up
+    }
+
+    /// Whether it sends without asking for neighbours (IFF_NOARP).
+    pub(crate) const fn no_arp(&self) -> bool {
+        match &self.kind {
+            Kind::Loopback | Kind::Dummy => true,
+            Kind::Ipvlan { mode: IpvlanMode::L3 | IpvlanMode::L3s, .. } => true,
+            Kind::Ipvlan { mode: IpvlanMode::L2, .. } => false,
+            Kind::Bridge(_) | Kind::Veth { .. } | Kind::Macvlan { .. } | Kind::Vlan { .. } => false,
+        }
+    }
+
+    /// Whether it is `lo`.
+    pub(crate) const fn is_loopback(&self) -> bool {
+        matches!(self.kind, Kind::Loopback)
+    }
+}
+
+impl World {
+    /// Lets a device send a frame (`dev_queue_xmit`).
+    pub(crate) fn transmit(&mut self, dev: DevId, mut framed: Framed) {
+        framed.meta.hops += 1;
+        let device = &self.devices[dev];
+        if !device.runs() {
+            return self
+                .drop_frame(dev, &framed, "DEV_READY", |w| format!("{} is down", w.devices[dev].name));
+        }
+        if framed.meta.hops > HOPS || self.clock.waiting() > BACKLOG {
+            return self
+                .drop_frame(dev, &framed, "CPU_BACKLOG", |_| "the frame goes round in a loop".to_owned());
+        }
+        if self.lost(dev, &framed) {
+            return;
+        }
+        match &self.devices[dev].kind {
+            Kind::Loopback => {
+                framed.meta.routed = true;
+                self.clock.after(CROSSING_US, Event::Receive(dev, framed));
+            }
+            Kind::Bridge(_) => self.bridge_transmit(dev, framed),
+            Kind::Veth { peer } => {
+                let peer = *peer;
+                self.veth_transmit(dev, peer, framed);
+            }
+            Kind::Macvlan { lower, mode } => {
+                let (lower, mode) = (*lower, *mode);
+                self.macvlan_transmit(dev, lower, mode, framed);
+            }
+            Kind::Ipvlan { lower, mode, flag } => {
+                let (lower, mode, flag) = (*lower, *mode, *flag);
+                self.ipvlan_transmit(dev, lower, mode, flag, framed);
+            }
+            Kind::Vlan { lower, id } => {
+                let lower = *lower;
+                framed.meta.vlan = Some(*id);
+                self.transmit(lower, framed);
+            }
+            Kind::Dummy => self.drop_frame(dev, &framed, "NOT_SPECIFIED", |w| {
+                format!("{} is a dummy: it swallows what it is given", w.devices[dev].name)
+            }),
+        }
+    }
+
+    /// Lets a frame reach a device a moment from now, on the other side of a cable or a share.
+    pub(crate) fn cross(&mut self, from: DevId, to: DevId, framed: Framed) {
+        if let Some(skb) = framed.skb() {
+            let ns = self.devices[from].ns;
+            self.note(ns, Some(from), &skb, |w| {
+                let other = &w.devices[to];
+                Happened::Cross { ns: w.stacks[other.ns].name.clone(), device: other.name.clone() }
+            });
+        }
+        let other_ns = self.devices[from].ns != self.devices[to].ns;
+        self.clock.after(CROSSING_US, Event::Receive(to, framed.scrubbed(other_ns)));
+    }
+
+    /// A frame reached a device (`__netif_receive_skb_core`): to whatever sits on top of it, or to its stack.
+    pub(crate) fn receive(&mut self, mut dev: DevId, mut framed: Framed) {
+        // Each turn goes one device up, and a device is made after what it sits on.
+        loop {
+            if !self.devices[dev].runs() {
+                return self
+                    .drop_frame(dev, &framed, "DEV_READY", |w| format!("{} is down", w.devices[dev].name));
+            }
+            if self.lost(dev, &framed) || self.tapped(dev, &framed) {
+                return;
+            }
+            if let Some(upper) = self.vlan_of(dev, framed.meta.vlan) {
+                framed.meta.vlan = None;
+                dev = upper;
+                continue;
+            }
+            if self.devices[dev].port.is_some() && !framed.meta.to_host {
+                return self.bridge_receive(dev, framed);
+            }
+            if self.shared(dev, &framed) {
+                return;
+            }
+            break;
+        }
+        if framed.meta.vlan.is_some() {
+            let why = |w: &Self| format!("{} has no VLAN device for its tag", w.devices[dev].name);
+            return self.drop_frame(dev, &framed, "UNHANDLED_PROTO", why);
+        }
+        self.take_up(dev, framed);
+    }
+
+    /// To the device's own stack, if the frame is for it (`eth_type_trans`, `ip_rcv`, `arp_rcv`).
+    fn take_up(&mut self, dev: DevId, framed: Framed) {
+        let device = &self.devices[dev];
+        let dst = framed.frame.dst;
+        let mine = framed.meta.to_host || device.is_loopback() || dst == device.mac || dst.is_multicast();
+        match framed.frame.body {
+            Body::Neighbour(message) if mine => self.neighbour_receive(dev, &framed.frame, message),
+            Body::Ip(packet) if mine => {
+                let link_broadcast = dst.is_multicast();
+                self.ip_receive(dev, Skb { packet, meta: framed.meta }, link_broadcast);
+            }
+            Body::Ip(packet) => self.ignored(dev, &packet, &framed),
+            Body::Neighbour(_) => {}
+        }
+    }
+
+    /// Another machine's frame: every switch that floods makes some, so that it is worth a word only at the end.
+    fn ignored(&mut self, dev: DevId, packet: &Packet, framed: &Framed) {
+        let skb = Skb { packet: *packet, meta: framed.meta };
+        self.aside(dev, &skb, "OTHERHOST", |w| {
+            format!("{} is not the MAC address of {}", framed.frame.dst, w.devices[dev].name)
+        });
+    }
+
+    fn vlan_of(&self, dev: DevId, tag: Option<u16>) -> Option<DevId> {
+        let tag = tag?;
+        let is = |upper: &&DevId| match self.devices[**upper].kind {
+            Kind::Vlan { id, .. } => id == tag && self.devices[**upper].alive,
+            Kind::Loopback | Kind::Bridge(_) | Kind::Veth { .. } => false,
+            Kind::Macvlan { .. } | Kind::Ipvlan { .. } | Kind::Dummy => false,
+        };
+        self.devices[dev].uppers.iter().find(is).copied()
+    }
+
+    /// Whether a device's macvlans or ipvlans take a frame (`rx_handler`); a device has only one kind of them.
+    fn shared(&mut self, dev: DevId, framed: &Framed) -> bool {
+        let kinds = self.devices[dev].uppers.iter().map(|upper| &self.devices[*upper].kind);
+        let mut shares = kinds.filter(|k| matches!(k, Kind::Macvlan { .. } | Kind::Ipvlan { .. }));
+        match shares.next() {
+            Some(Kind::Macvlan { .. }) => self.macvlan_receive(dev, framed),
+            Some(Kind::Ipvlan { mode, .. }) => {
+                let mode = *mode;
+                self.ipvlan_receive(dev, mode, framed)
+            }
+            Some(Kind::Loopback | Kind::Bridge(_) | Kind::Veth { .. } | Kind::Vlan { .. } | Kind::Dummy)
+            | None => false,
+        }
+    }
+
+    /// Whether a fault of the device's wire takes the frame.
+    fn lost(&mut self, dev: DevId, framed: &Framed) -> bool {
+        let wire = self.devices[dev].wire;
+        if wire.cut {
+            self.drop_frame(dev, framed, "CUT", |w| format!("the wire of {} is cut", w.devices[dev].name));
+        }
+        let lost = !wire.cut && wire.loss_percent > 0 && self.seed.percent(wire.loss_percent);
+        if lost {
+            self.drop_frame(dev, framed, "LOSS", |w| format!("lost on the wire of {}", w.devices[dev].name));
+        }
+        wire.cut || lost
+    }
+
+    /// Notes that a frame went no further; of those that carry no packet nothing is noted.
+    pub(crate) fn drop_frame(
+        &mut self,
+        dev: DevId,
+        framed: &Framed,
+        reason: &'static str,
+        why: impl FnOnce(&Self) -> String,
+    ) {
+        if let Some(skb) = framed.skb() {
+            let ns = self.devices[dev].ns;
+            self.note_drop(ns, Some(dev), &skb, reason, why);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! A switch: learns who is behind which port, and floods what it does not know (net/bridge).
+
+use std::collections::BTreeMap;
+
+use seatrial_core::addr::MacAddr;
+
+use super::veth::VLAN_TAG;
+use super::{Device, Kind};
+use crate::arena::DevId;
+use crate::clock::SECOND;
+use crate::skb::{Framed, Skb};
+use crate::trace::{BridgeTo, Event as Happened};
+use crate::world::{Event, World};
+
+/// How long a learned address is believed (BR_DEFAULT_AGEING_TIME).
+const AGEING_US: u64 = 300 * SECOND;
+
+/// A bridge's ports and forwarding database.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bridge {
+    /// The ports, oldest first.
+    pub(crate) ports: Vec<DevId>,
+    /// Whether its MAC address was set, and so does not follow its ports' (B4).
+    mac_set: bool,
+    fdb: BTreeMap<MacAddr, Learned>,
+}
+
+/// Where a MAC address was seen, and when.
+#[derive(Debug, Clone, Copy)]
+struct Learned {
+    port: DevId,
+    at_us: u64,
+}
+
+impl Bridge {
+    /// A bridge without ports.
+    pub(crate) fn new(mac_set: bool) -> Self {
+        Self { mac_set, ..Self::default() }
+    }
+
+    /// Notes that `mac` is behind `port`; an address that moves is believed at once.
+    fn learn(&mut self, mac: MacAddr, port: DevId, now_us: u64) {
+        self.fdb.insert(mac, Learned { port, at_us: now_us });
+    }
+
+    /// The port behind which `mac` was seen of late.
+    fn find(&self, mac: MacAddr, now_us: u64) -> Option<DevId> {
+        let learned = self.fdb.get(&mac)?;
+        (now_us < learned.at_us.saturating_add(AGEING_US)).then_some(learned.port)
+    }
+
+    /// Forgets a port and all that is behind it.
+    pub(crate) fn forget(&mut self, port: DevId) {
+        self.fdb.retain(|_, learned| learned.port != port);
+    }
+}
+
+impl Device {
+    fn bridge(&self) -> Option<&Bridge> {
+        match &self.kind {
+            Kind::Bridge(bridge) => Some(bridge),
+            Kind::Loopback | Kind::Veth { .. } | Kind::Macvlan { .. } => None,
+            Kind::Ipvlan { .. } | Kind::Vlan { .. } | Kind::Dummy => None,
+        }
+    }
+
+    /// The bridge that it is, if it is one.
+    pub(crate) fn bridge_mut(&mut self) -> Option<&mut Bridge> {
+        match &mut self.kind {
+            Kind::Bridge(bridge) => Some(bridge),
+            Kind::Loopback | Kind::Veth { .. } | Kind::Macvlan { .. } => None,
+            Kind::Ipvlan { .. } | Kind::Vlan { .. } | Kind::Dummy => None,
+        }
+    }
+}
+
+impl World {
+    /// A frame came in by a port (`br_handle_frame`).
+    pub(crate) fn bridge_receive(&mut self, port: DevId, framed: Framed) {
+        if framed.frame.src.is_multicast() || framed.frame.src == MacAddr::ZERO {
+            let why = |_: &Self| format!("{} cannot be a sender", framed.frame.src);
+            return self.drop_frame(port, &framed, "MAC_INVALID_SOURCE", why);
+        }
+        if let Some(framed) = self.bridge_prerouting(port, framed) {
+            self.bridge_decide(port, framed);
+        }
+    }
+
+    /// Learns, then forwards, floods or takes up (`br_handle_frame_finish`).
+    pub(crate) fn bridge_decide(&mut self, port: DevId, framed: Framed) {
+        let Some(bridge) = self.bridge_of(port).filter(|b| self.devices[*b].runs()) else {
+            let why = |w: &Self| format!("the bridge of {} is down", w.devices[port].name);
+            return self.drop_frame(port, &framed, "DEV_READY", why);
+        };
+        let now_us = self.clock.now_us();
+        let (src, dst) = (framed.frame.src, framed.frame.dst);
+        if !self.is_own_mac(bridge, src)
+            && let Some(fdb) = self.devices[bridge].bridge_mut()
+        {
+            fdb.learn(src, port, now_us);
+        }
+        if dst.is_multicast() {
+            self.bridge_flood(bridge, Some(port), framed);
+            return self.bridge_up(bridge, port, framed);
+        }
+        if self.is_own_mac(bridge, dst) {
+            self.note_bridged(bridge, Some(port), &framed, |_| BridgeTo::Local);
+            return self.bridge_up(bridge, port, framed);
+        }
+        match self.devices[bridge].bridge().and_then(|b| b.find(dst, now_us)) {
+            Some(out) => self.bridge_to_port(bridge, Some(port), out, framed),
+            None => self.bridge_flood(bridge, Some(port), framed),
+        }
+    }
+
+    /// The bridge's own stack sends a frame (`br_dev_xmit`).
+    pub(crate) fn bridge_transmit(&mut self, bridge: DevId, framed: Framed) {
+        let now_us = self.clock.now_us();
+        let dst = framed.frame.dst;
+        match self.devices[bridge].bridge().and_then(|b| b.find(dst, now_us)).filter(|_| !dst.is_multicast())
+        {
+            Some(out) => self.bridge_to_port(bridge, None, out, framed),
+            None => self.bridge_flood(bridge, None, framed),
+        }
+    }
+
+    /// To the one port its FDB names; one that may not have it swallows it (`br_forward`).
+    fn bridge_to_port(&mut self, bridge: DevId, from: Option<DevId>, out: DevId, framed: Framed) {
+        if let Some(why) = self.withheld(from, out) {
+            return self.drop_frame(out, &framed, "NOT_SPECIFIED", |_| why);
+        }
+        self.note_bridged(bridge, from, &framed, |w| BridgeTo::Port(w.devices[out].name.clone()));
+        self.bridge_deliver(bridge, from, out, framed);
+    }
+
+    /// To every port that may have it (`br_flood`).
+    fn bridge_flood(&mut self, bridge: DevId, from: Option<DevId>, mut framed: Framed) {
+        let ports = self.devices[bridge].bridge().map_or(0, |b| b.ports.len());
+        self.note_bridged(bridge, from, &framed, |_| BridgeTo::Flood);
+        framed.meta.flooded = true;
+        for at in 0..ports {
+            let out = self.devices[bridge].bridge().and_then(|b| b.ports.get(at).copied());
+            if let Some(out) = out.filter(|out| self.withheld(from, *out).is_none()) {
+                self.bridge_deliver(bridge, from, out, framed);
+            }
+        }
+    }
+
+    /// Out by a port, if the frame is not too long for it (`br_dev_queue_push_xmit`).
+    fn bridge_deliver(&mut self, bridge: DevId, from: Option<DevId>, out: DevId, framed: Framed) {
+        let mtu = self.devices[out].mtu;
+        if framed.len() > mtu + VLAN_TAG {
+            let why = move |w: &Self| format!("longer than the MTU of {}, {mtu}", w.devices[out].name);
+            return self.drop_frame(out, &framed, "PKT_TOO_BIG", why);
+        }
+        if let Some(framed) = self.bridge_forward(bridge, from, out, framed) {
+            self.transmit(out, framed);
+        }
+    }
+
+    /// Up to the bridge's own addresses (`br_pass_frame_up`).
+    fn bridge_up(&mut self, bridge: DevId, _port: DevId, mut framed: Framed) {
+        framed.meta.to_host = !framed.frame.dst.is_multicast();
+        framed.meta.flooded = false;
+        self.clock.after(0, Event::Receive(bridge, framed));
+    }
+
+    /// Why a port may not have a frame that came in by `from`, if it may not (`should_deliver`).
+    fn withheld(&self, from: Option<DevId>, out: DevId) -> Option<String> {
+        let (device, port) = (&self.devices[out], self.devices[out].port?);
+        let from_port = from.and_then(|f| self.devices[f].port);
+        if from == Some(out) && !port.hairpin {
+            return Some(format!(
+                "it would leave by the port it came in, and {} is no hairpin port",
+                device.name
+            ));
+        }
+        if port.isolated && from_port.is_some_and(|p| p.isolated) {
+            return Some(format!("{} is isolated from the port it came in by", device.name));
+        }
+        (!self.has_carrier(out)).then(|| format!("{} has no carrier", device.name))
+    }
+
+    /// Whether a port is up and someone is at the other end.
+    fn has_carrier(&self, dev: DevId) -> bool {
+        let device = &self.devices[dev];
+        device.runs()
+            && match &device.kind {
+                Kind::Veth { peer } => peer.is_some_and(|p| self.devices[p].runs()),
+                Kind::Macvlan { lower, .. } | Kind::Ipvlan { lower, .. } | Kind::Vlan { lower, .. } => {
+                    self.devices[*lower].runs()
+                }
+                Kind::Loopback | Kind::Bridge(_) | Kind::Dummy => true,
+            }
+    }
+
+    pub(crate) fn bridge_of(&self, port: DevId) -> Option<DevId> {
+        self.devices[port].port.map(|p| p.bridge)
+    }
+
+    /// Whether a MAC address is the bridge's or one of its ports' (a local FDB entry).
+    fn is_own_mac(&self, bridge: DevId, mac: MacAddr) -> bool {
+        let ports = self.devices[bridge].bridge().map_or(&[][..], |b| &b.ports);
+        self.devices[bridge].mac == mac || ports.iter().any(|p| self.devices[*p].mac == mac)
+    }
+
+    fn note_bridged(
+        &mut self,
+        bridge: DevId,
+        from: Option<DevId>,
+        framed: &Framed,
+        to: impl FnOnce(&Self) -> BridgeTo,
+    ) {
+        let Some(skb): Option<Skb> = framed.skb() else { return };
+        let ns = self.devices[bridge].ns;
+        self.note(ns, Some(from.unwrap_or(bridge)), &skb, |w| Happened::Bridge {
+            bridge: w.devices[bridge].name.clone(),
+            from: from.map(|f| w.devices[f].name.clone()),
+            to: to(w),
+        });
+    }
+
+    /// Makes a device a port of a bridge; a bridge without a MAC address of its own takes the lowest of its ports' (B4).
+    pub(crate) fn enslave(&mut self, dev: DevId, bridge: DevId) {
+        self.devices[dev].port = Some(super::Port { bridge, hairpin: false, isolated: false });
+        if let Some(fdb) = self.devices[bridge].bridge_mut() {
+            fdb.ports.push(dev);
+        }
+        self.settle_mac(bridge);
+    }
+
+    /// Takes a port off its bridge.
+    pub(crate) fn release(&mut self, dev: DevId) {
+        let Some(port) = self.devices[dev].port.take() else { return };
+        if let Some(fdb) = self.devices[port.bridge].bridge_mut() {
+            fdb.ports.retain(|p| *p != dev);
+            fdb.forget(dev);
+        }
+        self.settle_mac(port.bridge);
+    }
+
+    fn settle_mac(&mut self, bridge: DevId) {
+        let lowest = match self.devices[bridge].bridge() {
+            Some(fdb) if !fdb.mac_set => fdb.ports.iter().map(|p| self.devices[*p].mac).min(),
+            Some(_) | None => None,
+        };
+        if let Some(mac) = lowest {
+            self.devices[bridge].mac = mac;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::Id as _;
+
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+    #[test]
+    fn b3_a_learned_address_is_forgotten_after_300_seconds() {
+        let mut bridge = Bridge::default();
+        let port = DevId::from_position(7);
+        bridge.learn(MAC, port, 1000);
+        assert_eq!(bridge.find(MAC, 1000 + AGEING_US - 1), Some(port));
+        assert_eq!(bridge.find(MAC, 1000 + AGEING_US), None);
+    }
+
+    #[test]
+    fn b2_an_address_that_roams_is_believed_at_once() {
+        let mut bridge = Bridge::default();
+        let (old, new) = (DevId::from_position(1), DevId::from_position(2));
+        bridge.learn(MAC, old, 0);
+        bridge.learn(MAC, new, 1);
+        assert_eq!(bridge.find(MAC, 2), Some(new));
+        bridge.forget(new);
+        assert_eq!(bridge.find(MAC, 2), None);
+    }
+}

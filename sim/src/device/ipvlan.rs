@@ -1,0 +1,144 @@
+//! Shares of a device that all have its MAC address, told apart by their IP addresses (drivers/net/ipvlan).
+
+use std::net::IpAddr;
+
+use seatrial_core::rules::{AddrType, Hook};
+use seatrial_core::topology::{IpvlanFlag, IpvlanMode};
+
+use super::Kind;
+use crate::arena::DevId;
+use crate::packet::Body;
+use crate::skb::Framed;
+use crate::stack::route::Flow;
+use crate::world::{Event, World};
+
+impl World {
+    /// A share sends a frame (`ipvlan_xmit_mode_l2`, `ipvlan_xmit_mode_l3`).
+    pub(crate) fn ipvlan_transmit(
+        &mut self,
+        dev: DevId,
+        lower: DevId,
+        mode: IpvlanMode,
+        flag: IpvlanFlag,
+        framed: Framed,
+    ) {
+        match mode {
+            IpvlanMode::L2 => self.ipvlan_switch(dev, lower, flag, framed),
+            IpvlanMode::L3 | IpvlanMode::L3s => self.ipvlan_route(dev, lower, flag, framed),
+        }
+    }
+
+    fn ipvlan_switch(&mut self, dev: DevId, lower: DevId, flag: IpvlanFlag, framed: Framed) {
+        if framed.frame.dst.is_multicast() {
+            self.ipvlan_multicast(lower, Some(dev), &framed);
+        } else if flag != IpvlanFlag::Vepa && framed.frame.dst == framed.frame.src {
+            return match self.ipvlan_by_address(lower, &framed) {
+                Some(sibling) => self.ipvlan_to_sibling(dev, sibling, flag, framed),
+                // Not for a sibling, and yet this MAC: for the device itself, by its receiving side.
+                None => self.cross(dev, lower, framed),
+            };
+        }
+        self.note_lower(dev, lower, &framed);
+        self.transmit(lower, framed);
+    }
+
+    /// Layer 3: siblings by address, everything else by the routes and hooks of the device's own namespace.
+    fn ipvlan_route(&mut self, dev: DevId, lower: DevId, flag: IpvlanFlag, framed: Framed) {
+        if flag != IpvlanFlag::Vepa
+            && let Some(sibling) = self.ipvlan_by_address(lower, &framed)
+        {
+            return self.ipvlan_to_sibling(dev, sibling, flag, framed);
+        }
+        self.note_lower(dev, lower, &framed);
+        let ns = self.devices[lower].ns;
+        let other_ns = ns != self.devices[dev].ns;
+        let Some(skb) = framed.scrubbed(other_ns).skb() else { return };
+        let mut flow = Flow::to(skb.packet.dst);
+        (flow.src, flow.oif) = (Some(skb.packet.src), Some(lower));
+        let path = self.route(ns, &flow).filter(|p| matches!(p.kind, AddrType::Unicast | AddrType::Local));
+        match path {
+            Some(path) => self.local_out(ns, skb, path),
+            None => self.note_drop(ns, Some(lower), &skb, "IP_OUTNOROUTES", |w| {
+                format!(
+                    "{} has no route to {} by {}",
+                    w.stacks[ns].name, skb.packet.dst, w.devices[lower].name
+                )
+            }),
+        }
+    }
+
+    fn ipvlan_to_sibling(&mut self, dev: DevId, sibling: DevId, flag: IpvlanFlag, framed: Framed) {
+        if flag == IpvlanFlag::Private {
+            let why = |w: &Self| format!("{} is private: siblings do not meet", w.devices[dev].name);
+            return self.drop_frame(dev, &framed, "NOT_SPECIFIED", why);
+        }
+        self.cross(dev, sibling, framed);
+    }
+
+    /// Whether a share of a device takes a frame that reached it (`ipvlan_handle_frame`).
+    pub(crate) fn ipvlan_receive(&mut self, lower: DevId, mode: IpvlanMode, framed: &Framed) -> bool {
+        match mode {
+            IpvlanMode::L2 if framed.frame.dst.is_multicast() => {
+                self.ipvlan_multicast(lower, None, framed);
+                false
+            }
+            IpvlanMode::L2 | IpvlanMode::L3 => match self.ipvlan_by_address(lower, framed) {
+                Some(child) if self.devices[child].runs() => {
+                    self.cross(lower, child, *framed);
+                    true
+                }
+                Some(_) => true,
+                None => false,
+            },
+            IpvlanMode::L3s => self.ipvlan_by_hooks(lower, framed),
+        }
+    }
+
+    /// L3s: through the hooks of the device's own namespace, PREROUTING and INPUT, then to the share
+    /// (`ipvlan_l3_rcv`, `ipvlan_nf_input`).
+    fn ipvlan_by_hooks(&mut self, lower: DevId, framed: &Framed) -> bool {
+        let (Some(child), Some(mut skb)) = (self.ipvlan_by_address(lower, framed), framed.skb()) else {
+            return false;
+        };
+        let ns = self.devices[lower].ns;
+        let passes = self.hook(ns, Hook::Prerouting, &mut skb, Some(lower), None)
+            && self.hook(ns, Hook::Input, &mut skb, Some(lower), None);
+        if passes {
+            let framed = Framed {
+                frame: crate::packet::Frame { body: Body::Ip(skb.packet), ..framed.frame },
+                ..*framed
+            };
+            self.cross(lower, child, framed);
+        }
+        true
+    }
+
+    /// A broadcast: to every share but its sender; what a share sent goes on to the wire, never to the device's own stack.
+    fn ipvlan_multicast(&mut self, lower: DevId, sender: Option<DevId>, framed: &Framed) {
+        for at in 0..self.devices[lower].uppers.len() {
+            let Some(child) = self.devices[lower].uppers.get(at).copied() else { continue };
+            if Some(child) != sender && self.devices[child].runs() && self.is_ipvlan(child) {
+                let other_ns = self.devices[child].ns != self.devices[sender.unwrap_or(lower)].ns;
+                self.clock.after(super::CROSSING_US, Event::Receive(child, framed.scrubbed(other_ns)));
+            }
+        }
+    }
+
+    /// The share that has the address a frame is for: the target of a neighbour message (`ipvlan_addr_lookup`).
+    fn ipvlan_by_address(&self, lower: DevId, framed: &Framed) -> Option<DevId> {
+        let to: IpAddr = match &framed.frame.body {
+            Body::Ip(packet) => packet.dst,
+            Body::Neighbour(message) => message.target,
+        };
+        let has = |child: &DevId| {
+            let stack = &self.stacks[self.devices[*child].ns];
+            stack.addresses_of(*child).any(|address| address.addr() == to)
+        };
+        let children = self.devices[lower].uppers.iter().copied();
+        children.filter(|c| self.is_ipvlan(*c) && self.devices[*c].alive).find(has)
+    }
+
+    fn is_ipvlan(&self, dev: DevId) -> bool {
+        matches!(self.devices[dev].kind, Kind::Ipvlan { .. })
+    }
+}

@@ -1,0 +1,207 @@
+//! docker-proxy: takes what arrives at a host port to the container, by connections of its own (cmd/docker-proxy).
+
+use std::net::IpAddr;
+
+use seatrial_core::plan::Proxy;
+
+use crate::arena::{NsId, ProxyId};
+use crate::packet::Payload;
+use crate::skb::{Meta, Skb};
+use crate::stack::output::packet;
+use crate::stack::socket::{End, Owner, SockId, Socket, Sort, Wake};
+use crate::trace::Event as Happened;
+use crate::world::World;
+
+/// A docker-proxy and the clients it serves.
+#[derive(Debug, Clone)]
+pub(crate) struct ProxyState {
+    pub(crate) ns: NsId,
+    pub(crate) config: Proxy,
+    /// The socket that it listens on.
+    pub(crate) listening: SockId,
+    links: Vec<Link>,
+}
+
+/// One client, and the container on the other side.
+#[derive(Debug, Clone)]
+struct Link {
+    front: SockId,
+    back: SockId,
+    /// Of a datagram: who sent it, and to which address.
+    client: Option<(End, IpAddr)>,
+    /// Whether the connection to the container stands.
+    connected: bool,
+    /// What the client said before it did.
+    waiting: Vec<(Payload, u16)>,
+}
+
+impl ProxyState {
+    /// A proxy without clients.
+    pub(crate) const fn new(ns: NsId, config: Proxy, listening: SockId) -> Self {
+        Self { ns, config, listening, links: Vec::new() }
+    }
+
+    /// Every socket it has open.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = SockId> {
+        let links = self.links.iter().flat_map(|l| [l.front, l.back]);
+        links.chain([self.listening])
+    }
+
+    fn to(&self) -> End {
+        (self.config.connect.ip(), self.config.connect.port())
+    }
+}
+
+impl World {
+    /// Something came from a client.
+    pub(crate) fn proxy_front_woken(&mut self, proxy: ProxyId, sock: SockId, wake: Wake) {
+        let ns = self.proxies[proxy].ns;
+        match wake {
+            Wake::Connected => self.proxy_dial(proxy, sock, None),
+            Wake::Received { payload, from, to, size } => {
+                let datagram = sock == self.proxies[proxy].listening;
+                let client = datagram.then_some((from, to));
+                if datagram && self.link(proxy, |l| l.client == client).is_none() {
+                    self.proxy_dial(proxy, sock, client);
+                }
+                self.proxy_carry(proxy, sock, client, payload, size);
+            }
+            Wake::Ended => {
+                let back = self.link(proxy, |l| l.front == sock).map(|l| l.back);
+                back.into_iter().for_each(|back| self.tcp_close(ns, back));
+            }
+            Wake::Reset => {
+                let back = self.link(proxy, |l| l.front == sock).map(|l| l.back);
+                back.into_iter().for_each(|back| self.tcp_close(ns, back));
+                self.proxies[proxy].links.retain(|l| l.front != sock);
+            }
+            Wake::Told(_) => {}
+        }
+    }
+
+    /// Connects to the container for a client; a TCP client of a container that does not answer is sent away.
+    fn proxy_dial(&mut self, proxy: ProxyId, front: SockId, client: Option<(End, IpAddr)>) {
+        let (ns, to) = (self.proxies[proxy].ns, self.proxies[proxy].to());
+        self.note_proxied(proxy, front, client);
+        let sort = Sort::from(self.proxies[proxy].config.transport);
+        let back = self.open(ns, Socket::bound(sort, Owner::ProxyBack(proxy), None, 0));
+        let begun = match sort {
+            Sort::Tcp => self.tcp_connect(ns, back, to),
+            Sort::Udp | Sort::Sctp | Sort::Echo => self.bind_for(ns, back, to),
+        };
+        let connected = sort != Sort::Tcp && begun.is_ok();
+        self.proxies[proxy].links.push(Link { front, back, client, connected, waiting: Vec::new() });
+        if begun.is_err() {
+            self.proxy_hang_up(proxy, back);
+        }
+    }
+
+    /// Carries what a client said on, now or once there is a connection.
+    fn proxy_carry(
+        &mut self,
+        proxy: ProxyId,
+        front: SockId,
+        client: Option<(End, IpAddr)>,
+        payload: Payload,
+        size: u16,
+    ) {
+        let Some(link) = self.link(proxy, |l| l.front == front && l.client == client) else { return };
+        if link.connected {
+            let back = link.back;
+            self.proxy_say(proxy, back, payload, size);
+        } else {
+            link.waiting.push((payload, size));
+        }
+    }
+
+    fn proxy_say(&mut self, proxy: ProxyId, back: SockId, payload: Payload, size: u16) {
+        let (ns, to) = (self.proxies[proxy].ns, self.proxies[proxy].to());
+        let from = self.stacks[ns].sockets.get(&back).and_then(|s| s.address);
+        from.into_iter().for_each(|from| self.reply(ns, back, from, to, payload, size));
+    }
+
+    /// Something came from the container.
+    pub(crate) fn proxy_back_woken(&mut self, proxy: ProxyId, sock: SockId, wake: Wake) {
+        let ns = self.proxies[proxy].ns;
+        let Some(link) = self.link(proxy, |l| l.back == sock) else { return };
+        let (front, client) = (link.front, link.client);
+        match wake {
+            Wake::Connected => {
+                link.connected = true;
+                let waiting = std::mem::take(&mut link.waiting);
+                waiting.into_iter().for_each(|(payload, size)| self.proxy_say(proxy, sock, payload, size));
+            }
+            Wake::Received { payload, size, .. } => match client {
+                // From the address that the client asked (IP_PKTINFO).
+                Some((client, asked)) => self.reply(ns, front, asked, client, payload, size),
+                None => self.tcp_send(ns, front, payload, size),
+            },
+            Wake::Ended => self.tcp_close(ns, front),
+            // A datagram's client is told nothing.
+            Wake::Told(_) if client.is_some() => {}
+            Wake::Told(_) | Wake::Reset => self.proxy_hang_up(proxy, sock),
+        }
+    }
+
+    /// Sends a client away whose container is gone: its connection was accepted, and is closed again.
+    fn proxy_hang_up(&mut self, proxy: ProxyId, back: SockId) {
+        let ns = self.proxies[proxy].ns;
+        let front = self.link(proxy, |l| l.back == back && l.client.is_none()).map(|l| l.front);
+        front.into_iter().for_each(|front| self.tcp_close(ns, front));
+        self.forget_socket(ns, back);
+        self.proxies[proxy].links.retain(|l| l.back != back);
+    }
+
+    fn link(&mut self, proxy: ProxyId, is: impl Fn(&Link) -> bool) -> Option<&mut Link> {
+        self.proxies[proxy].links.iter_mut().find(|l| is(l))
+    }
+
+    /// Notes that a proxy takes what a client sent on, by a packet that is its own.
+    fn note_proxied(&mut self, proxy: ProxyId, front: SockId, client: Option<(End, IpAddr)>) {
+        let state = &self.proxies[proxy];
+        let (ns, to) = (state.ns, state.config.connect);
+        let Some(socket) = self.stacks[ns].sockets.get(&front) else { return };
+        let asked = client.map(|(_, asked)| asked).or(socket.address);
+        let from = client.map(|(end, _)| end).or(socket.remote);
+        let (Some(asked), Some(from)) = (asked, from) else { return };
+        let l4 = socket.l4_from(from.1);
+        let skb = Skb { packet: packet(from.0, asked, 64, l4), meta: Meta::new(self.cause) };
+        self.note(ns, None, &skb, |_| Happened::Proxied { to: to.to_string() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testbed::{Bed, ask, routed};
+
+    /// r stands for the host, b for the container; r's docker-proxy serves 8080.
+    fn proxied(transport: &str) -> Bed {
+        routed().proxy("r", transport, "0.0.0.0:8080", "10.0.1.2:80")
+    }
+
+    #[test]
+    fn d5_the_container_sees_the_hosts_address_and_the_client_its_answer() {
+        for transport in ["tcp", "udp"] {
+            let mut world = proxied(transport).listen("b", &format!("80/{transport}")).world();
+            let outcome = ask(&mut world, &format!("a -> 10.0.0.254:8080/{transport}"));
+            assert_eq!(outcome, "reaches b:80 from 10.0.1.254", "{transport}");
+        }
+    }
+
+    #[test]
+    fn d5_a_dead_backend_is_accepted_and_then_closed() {
+        assert_eq!(ask(&mut proxied("tcp").world(), "a -> 10.0.0.254:8080/tcp"), "closed");
+    }
+
+    #[test]
+    fn d5_a_dead_backends_datagram_is_never_answered() {
+        assert_eq!(ask(&mut proxied("udp").world(), "a -> 10.0.0.254:8080/udp"), "dropped");
+    }
+
+    #[test]
+    fn d5_a_udp_answer_comes_from_the_address_that_was_asked() {
+        // Both of r's addresses are asked; a connected client would not hear the other one.
+        let mut world = proxied("udp").listen("b", "80/udp").world();
+        assert_eq!(ask(&mut world, "a -> 10.0.1.254:8080/udp"), "reaches b:80 from 10.0.1.254");
+    }
+}

@@ -1,0 +1,164 @@
+//! Everything there is: namespaces, devices, processes, and the one loop in which things happen to them.
+//!
+//! A frame goes from device to device as an event, never as a call, so that a loop of cables is a queue that grows and
+//! not a stack that overflows.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use seatrial_core::plan::NsName;
+use seatrial_core::probe::Outcome;
+use seatrial_core::topology::NodeName;
+
+use crate::arena::{Arena, DevId, NodeId, NsId, ProxyId, ResolverId};
+use crate::clock::{Clock, MS};
+use crate::device::Device;
+use crate::lookup::{Lookup, Names};
+use crate::namespaces::Namespaces;
+use crate::packet::{Nonce, Payload};
+use crate::proxy::ProxyState;
+use crate::resolver::ResolverState;
+use crate::seed::Seed;
+use crate::skb::Framed;
+use crate::stack::Stack;
+use crate::stack::socket::{SockId, Wake};
+use crate::trace::Hop;
+
+pub(crate) mod ask;
+pub(crate) mod build;
+pub(crate) mod note;
+pub(crate) mod process;
+pub(crate) mod raw;
+pub(crate) mod remove;
+
+pub use ask::Answer;
+pub use build::Unsupported;
+
+/// How much may happen between two questions: more is a storm, that would have no end.
+const EVENTS: u32 = 1_000_000;
+
+/// A plan, alive. Clone it, and both go on from here, apart.
+#[derive(Debug, Clone)]
+pub struct World {
+    pub(crate) clock: Clock<Event>,
+    pub(crate) seed: Seed,
+    pub(crate) spaces: BTreeMap<NsName, NsId>,
+    pub(crate) stacks: Arena<NsId, Stack>,
+    pub(crate) devices: Arena<DevId, Device>,
+    pub(crate) nodes: Arena<NodeId, NodeName>,
+    pub(crate) places: Namespaces,
+    pub(crate) proxies: Arena<ProxyId, ProxyState>,
+    pub(crate) resolvers: Arena<ResolverId, ResolverState>,
+    pub(crate) names: Names,
+    /// Sockets opened so far.
+    pub(crate) opened: u32,
+    /// Packets sent so far, in this trace.
+    pub(crate) flights: u32,
+    /// The packet that what happens now comes of.
+    pub(crate) cause: u32,
+    /// What a name is looked up with just now.
+    pub(crate) lookup: Option<Lookup>,
+    /// The question that is asked just now, and what came of it.
+    pub(crate) question: Option<ask::Question>,
+    pub(crate) concluded: Option<Outcome>,
+    /// The trace, while one is written.
+    pub(crate) hops: Option<Vec<Hop>>,
+    /// Drops that are worth a word only if nothing else tells why.
+    pub(crate) aside: Option<Hop>,
+}
+
+/// Something that is to happen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Event {
+    /// A frame reaches a device.
+    Receive(DevId, Framed),
+    /// A neighbour's timer rings.
+    Neighbour { ns: NsId, dev: DevId, address: IpAddr, timer: u32 },
+    /// A connection's timer rings.
+    Tcp { ns: NsId, sock: SockId, timer: u32 },
+    /// A process is woken.
+    Wake { ns: NsId, sock: SockId, wake: Wake, cause: u32 },
+    /// A resolver has waited long enough for a nameserver.
+    Upstream { resolver: ResolverId, token: u32 },
+}
+
+impl World {
+    /// A world without anything in it.
+    fn empty(seed: u64) -> Self {
+        Self {
+            clock: Clock::new(),
+            seed: Seed::new(seed),
+            spaces: BTreeMap::new(),
+            stacks: Arena::new(),
+            devices: Arena::new(),
+            nodes: Arena::new(),
+            places: Namespaces::default(),
+            proxies: Arena::new(),
+            resolvers: Arena::new(),
+            names: Names::default(),
+            opened: 0,
+            flights: 0,
+            cause: 0,
+            lookup: None,
+            question: None,
+            concluded: None,
+            hops: None,
+            aside: None,
+        }
+    }
+
+    /// Microseconds of virtual time since the world was built.
+    #[must_use]
+    pub const fn now_us(&self) -> u64 {
+        self.clock.now_us()
+    }
+
+    /// Lets `ms` milliseconds pass, with all that happens in them.
+    pub fn advance_ms(&mut self, ms: u64) {
+        let until = self.now_us().saturating_add(ms.saturating_mul(MS));
+        self.run(until, |_| false);
+    }
+
+    /// What conntrack knows in a namespace, as `conntrack -L` writes it, oldest first.
+    #[must_use]
+    pub fn conntrack(&self, ns: &NsName) -> Vec<String> {
+        let stack = self.spaces.get(ns).map(|ns| &self.stacks[*ns]);
+        let netfilter = stack.and_then(|stack| stack.netfilter.as_ref());
+        netfilter.map(|n| n.entries(self.now_us())).unwrap_or_default()
+    }
+
+    /// Lets things happen until `enough` says so or it is `until_us`.
+    pub(crate) fn run(&mut self, until_us: u64, enough: impl Fn(&Self) -> bool) {
+        for _ in 0..EVENTS {
+            if enough(self) {
+                return;
+            }
+            let Some(event) = self.clock.next(until_us) else { break };
+            self.happen(event);
+        }
+        self.clock.advance_to(until_us);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Receive(dev, framed) => {
+                self.cause = framed.meta.flight;
+                self.receive(dev, framed);
+            }
+            Event::Neighbour { ns, dev, address, timer } => self.neighbour_timer(ns, dev, address, timer),
+            Event::Tcp { ns, sock, timer } => self.tcp_timer(ns, sock, timer),
+            Event::Wake { ns, sock, wake, cause } => {
+                self.cause = cause;
+                self.woken(ns, sock, wake);
+            }
+            Event::Upstream { resolver, token } => self.upstream_silent(resolver, token),
+        }
+    }
+
+    /// A listener's answer to a question.
+    pub(crate) fn answer_of(&self, nonce: Nonce, node: NodeId, port: u16, saw: IpAddr) -> Payload {
+        use crate::arena::Id as _;
+        let node = u16::try_from(node.position()).unwrap_or(u16::MAX);
+        Payload::Answer { nonce, node, port, saw }
+    }
+}
