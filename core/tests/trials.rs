@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use proptest::prelude::{Strategy, prop_assert, proptest};
 use seatrial_core::engine::Engine;
 use seatrial_core::topology::compose::{self, Options};
 use seatrial_core::topology::files::Files;
@@ -164,4 +165,28 @@ fn a_compose_file_alone_gets_surroundings_and_says_so() {
         ]
     );
     assert_eq!(topology.lan[0].name.as_str(), "lan-1", "a service has the name already");
+}
+
+/// A change to a text: at a place of it, given in thousandths, some bytes go and others come.
+fn mutation() -> impl Strategy<Value = (usize, usize, String)> {
+    let pieces = ["", "\t", "- ", ": ", "{", "[", "\"", "&a *a", "é", "\n", "x: y\n", "99999", "::", "->"];
+    (0..1000usize, 0..40usize, proptest::sample::select(pieces.map(str::to_owned).to_vec()))
+}
+
+proptest! {
+    #[test]
+    fn no_mutated_trial_makes_the_reader_panic(changes in proptest::collection::vec(mutation(), 1..6)) {
+        let mut text = WHOLE.to_owned();
+        for (place, gone, come) in changes {
+            let floor = |at: usize, text: &str| (0..=at.min(text.len())).rev().find(|i| text.is_char_boundary(*i));
+            let start = floor(text.len() * place / 1000, &text).unwrap_or(0);
+            let end = floor(start + gone, &text).unwrap_or(start).max(start);
+            text.replace_range(start..end, &come);
+        }
+        let path = PathBuf::from("demo/whole.trial.yaml");
+        let files = std::collections::BTreeMap::from([(path.clone(), text)]);
+        if let Err(wrong) = trial::read(&path, &files, &Options::default()) {
+            prop_assert!(!wrong.0.is_empty());
+        }
+    }
 }
