@@ -32,6 +32,7 @@ mod planner;
 mod publish;
 mod sandbox;
 mod shared;
+pub mod text;
 mod wire;
 
 pub use change::Refused;
@@ -72,7 +73,8 @@ pub struct Plan {
 /// One object and the namespace it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// The network namespace; of a file the mount namespace; of a namespace its own name.
+    /// The network namespace; of a file the mount namespace; of a setting outside `net.` the IPC namespace; of a
+    /// namespace its own name.
     pub ns: NsName,
     /// The object.
     pub object: Object,

@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::dockerd::Dockerd;
 use super::network::DEFAULT_BRIDGE;
 use super::planner::Planner;
+use super::wire::sysctl_device_of;
 use super::{Item, LinkKind, Namespace, Object, PlanOp};
 use crate::addr::IfName;
 use crate::diagnostic::{At, Diagnostic};
@@ -290,10 +291,7 @@ impl Roots {
             Object::Route(r) => network || r.dev.as_ref().is_some_and(device),
             Object::Neighbour(n) => network || device(&n.link),
             // A device's settings go with it: net.ipv4.conf.DEVICE.…
-            Object::Sysctl(s) => {
-                let part = s.key.split('.').nth(3).map(|d| d.replace('/', "."));
-                network || part.and_then(|d| d.parse().ok()).is_some_and(|d: IfName| device(&d))
-            }
+            Object::Sysctl(s) => network || sysctl_device_of(&s.key).is_some_and(|d| device(&d)),
             Object::File(_) => ns(NsKind::Mount),
             Object::Listener(l) => network || self.processes.contains(&l.node),
         }

@@ -71,7 +71,10 @@ impl Seen {
         if let Object::Namespace(namespace) = &item.object {
             return self.namespace(ns, namespace);
         }
-        let needs = if matches!(item.object, Object::File(_)) { NsKind::Mount } else { NsKind::Network };
+        let file = matches!(item.object, Object::File(_));
+        let ipc = matches!(&item.object, Object::Sysctl(sysctl) if !sysctl.key.starts_with("net."));
+        let needs = [(file, NsKind::Mount), (ipc, NsKind::Ipc)].into_iter().find(|(is, _)| *is);
+        let needs = needs.map_or(NsKind::Network, |(_, kind)| kind);
         let process = matches!(item.object, Object::Process(_));
         if !process && !self.namespaces.contains(&(needs, ns.clone())) {
             return self.fault(label(item), format!("there is no {needs} namespace {ns} before it"));

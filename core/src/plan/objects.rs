@@ -6,11 +6,11 @@ use super::filter::forwarded_before;
 use super::firewall;
 use super::gateway;
 use super::network::{Gateway, Net};
-use super::wire::{address, item, sysctl, sysctl_device};
+use super::wire::{address, item, sysctl, sysctl_device, sysctl_device_of};
 use super::{Item, Link, LinkKind, Object, Proxy, Reservation, Route, bridge, shared};
 use crate::addr::{Family, IfName, IpNet};
 use crate::probe::NsKind;
-use crate::topology::{Driver, Listener, NodeName};
+use crate::topology::{Driver, Listener, NetworkMode, NodeName};
 
 impl Dockerd {
     /// Everything the Engine has made.
@@ -71,6 +71,7 @@ impl Dockerd {
         if !ctr.is_running() {
             return items;
         }
+        items.extend(self.setting_items(ctr));
         items.extend(self.attached_items(ctr, &listeners));
         items.extend(self.files(ctr));
         items.push(self.process(ctr));
@@ -97,8 +98,19 @@ impl Dockerd {
         if self.owner(NsKind::User, &ctr.spec) == self.host.name {
             items.push(sysctl(netns, "net.ipv4.ping_group_range", "0 2147483647"));
         }
-        items.extend(ctr.spec.sysctls.iter().map(|(key, value)| sysctl(netns, key, value)));
         items
+    }
+
+    /// The user's settings, each in the namespace it belongs to; those of a device follow the device.
+    fn setting_items(&self, ctr: &Ctr) -> Vec<Item> {
+        let [network, ipc] = [NsKind::Network, NsKind::Ipc].map(|kind| self.owner(kind, &ctr.spec));
+        let shares = matches!(ctr.spec.network, NetworkMode::Container(_));
+        let whole = ctr.spec.sysctls.iter().filter(|(key, _)| shares || sysctl_device_of(key).is_none());
+        let settings = whole.map(|(key, value)| {
+            let owner = if key.starts_with("net.") { &network } else { &ipc };
+            sysctl(owner.as_str(), key, value)
+        });
+        settings.collect()
     }
 
     /// The container's devices, addresses, default routes and resolver.
@@ -117,7 +129,7 @@ impl Dockerd {
                     items.extend(kind.map(|kind| share(netns, net, endpoint, kind)));
                 }
             }
-            items.extend(device_items(netns, endpoint));
+            items.extend(device_items(netns, ctr, endpoint));
         }
         let gateways = self.gateways(ctr);
         for family in Family::ALL {
@@ -177,7 +189,7 @@ fn share(netns: &str, net: &Net, endpoint: &Endpoint, kind: LinkKind) -> Item {
 }
 
 /// What an endpoint comes to on its device inside the container.
-fn device_items(netns: &str, endpoint: &Endpoint) -> Vec<Item> {
+fn device_items(netns: &str, ctr: &Ctr, endpoint: &Endpoint) -> Vec<Item> {
     let device = &endpoint.device;
     let mut items = Vec::new();
     if endpoint.address(Family::V6).is_none() {
@@ -189,6 +201,9 @@ fn device_items(netns: &str, endpoint: &Endpoint) -> Vec<Item> {
         let prefix = if ip.is_ipv4() { 16 } else { 64 };
         Some(item(netns, Object::Address(address(device, IpNet::new(*ip, prefix).ok()?))))
     }));
+    // The Engine moves the container's settings of a device to the endpoint (28.0).
+    let moved = ctr.spec.sysctls.iter().filter(|(key, _)| sysctl_device_of(key).as_ref() == Some(device));
+    items.extend(moved.map(|(key, value)| sysctl(netns, key, value)));
     let own = endpoint.attachment.sysctls.iter();
     items.extend(own.map(|(key, value)| sysctl(netns, key.replace("IFNAME", &sysctl_device(device)), value)));
     items.push(item(netns, Object::Up(device.clone())));

@@ -45,6 +45,16 @@ pub(super) fn sysctl(ns: &str, key: impl Into<String>, value: impl Into<String>)
     item(ns, Object::Sysctl(Sysctl { key: key.into(), value: value.into() }))
 }
 
+/// The device a setting is for, as in `net.ipv4.conf.eth0.rp_filter`.
+pub(super) fn sysctl_device_of(key: &str) -> Option<IfName> {
+    let parts: Vec<&str> = key.split('.').collect();
+    let ["net", "ipv4" | "ipv6" | "mpls", "conf" | "neigh", device, _] = parts.as_slice() else {
+        return None;
+    };
+    let name = device.replace('/', ".").parse::<IfName>().ok();
+    name.filter(|n| !matches!(n.as_str(), "all" | "default" | "lo"))
+}
+
 /// A device's part of a sysctl's key: a dot in its name is written as a slash.
 pub(super) fn sysctl_device(device: &IfName) -> String {
     device.as_str().replace('.', "/")

@@ -200,3 +200,79 @@ impl Overrides<'_> {
         .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What 28.5.2 wrote: `cat -A` of the files of containers on several kinds of networks.
+    const CAPTURED: &str = include_str!("../../../../fixtures/engines/28.5/u-resolv/result.txt");
+
+    fn kind(network: &str) -> Use {
+        match network {
+            "bridge" | "none" => Use::Legacy { ipv6: false },
+            "host" => Use::Host,
+            _ => Use::Internal,
+        }
+    }
+
+    /// The lines up to the next heading, as the file had them.
+    fn file<'a>(lines: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> String {
+        let mut text = String::new();
+        while let Some(line) = lines.next_if(|l| !l.starts_with("---") && !l.starts_with("##")) {
+            text.push_str(line.strip_suffix('$').unwrap_or(line));
+            text.push('\n');
+        }
+        text
+    }
+
+    #[test]
+    fn a_host_s_file_becomes_what_the_engine_made_of_it() {
+        let (files, _) = CAPTURED.split_once("##### options").unwrap();
+        let mut lines = files.lines().peekable();
+        let (mut host, mut count) = (String::new(), 0);
+        while let Some(line) = lines.next() {
+            let text = file(&mut lines);
+            match line.strip_prefix("--- c-").and_then(|l| l.split_whitespace().next()) {
+                None => host = text,
+                Some(network) => {
+                    let ours = resolv_conf(&host, Overrides::default(), kind(network)).text;
+                    assert_eq!(ours, text, "{network} of a host with\n{host}");
+                    count += 1;
+                }
+            }
+        }
+        assert_eq!(count, 30);
+    }
+
+    #[test]
+    fn a_container_s_options_become_what_the_engine_made_of_them() {
+        let host = "nameserver 192.0.2.53\nsearch example.org\noptions timeout:3\n";
+        let (_, options) = CAPTURED.split_once("##### options\n").unwrap();
+        let mut lines = options.lines().peekable();
+        let (mut words, mut count) = (Vec::new(), 0);
+        while let Some(line) = lines.next() {
+            let text = file(&mut lines);
+            if let Some(heading) = line.strip_prefix("## network=") {
+                words = heading.split_whitespace().collect();
+            } else if line.ends_with("/etc/resolv.conf") {
+                let of = |flag: &str| {
+                    let pairs = words.windows(2).filter(|w| w[0] == flag).map(|w| w[1].to_owned());
+                    pairs.collect::<Vec<String>>()
+                };
+                let nameservers: Vec<IpAddr> = of("--dns").iter().map(|a| a.parse().unwrap()).collect();
+                let (search, options) = (of("--dns-search"), of("--dns-opt"));
+                let overrides = Overrides { nameservers: &nameservers, search: &search, options: &options };
+                assert_eq!(resolv_conf(host, overrides, kind(words[0])).text, text, "{words:?}");
+                count += 1;
+            }
+        }
+        assert_eq!(count, 38);
+    }
+
+    #[test]
+    fn ipv6_on_the_default_bridge_keeps_ipv6_nameservers() {
+        let conf = resolv_conf("nameserver ::1\n", Overrides::default(), Use::Legacy { ipv6: true });
+        assert_eq!(conf.text.matches("2001:4860:4860::").count(), 2);
+    }
+}
