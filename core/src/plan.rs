@@ -27,6 +27,7 @@ mod ids;
 mod names;
 mod namespaces;
 mod network;
+mod nodes;
 mod objects;
 mod planner;
 mod publish;

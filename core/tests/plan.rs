@@ -9,6 +9,8 @@ use crate::topologies::{container, network, publish, topology};
 
 #[path = "plan/changes.rs"]
 mod changes;
+#[path = "plan/pools.rs"]
+mod pools;
 #[path = "plan/properties.rs"]
 mod properties;
 #[path = "plan/topologies.rs"]

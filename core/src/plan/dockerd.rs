@@ -8,16 +8,18 @@ use std::net::IpAddr;
 
 use super::PlanOp;
 use super::alloc::Ipam;
-use super::container::{Ctr, State};
+use super::container::{Ctr, Endpoint, State};
 use super::filter;
 use super::firewall::Firewall;
 use super::ids::Seed;
 use super::names::resolv_conf;
+use super::network::defaults::with_defaults;
 use super::network::docker0::docker0;
 use super::network::{self, DEFAULT_BRIDGE, Net};
 use super::publish::Ports;
 use crate::addr::{Family, IfName, IpNet};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::probe::NsKind;
 use crate::topology::{Attachment, ContainerRef, Driver, Host, Listener, Network, NodeName, PidMode};
 
 /// One Docker Engine.
@@ -58,11 +60,14 @@ impl Dockerd {
         for (transport, port) in &host.machine.ports_in_use {
             dockerd.ports.occupy(*transport, *port, None);
         }
-        for l in listeners.iter().filter(|l| l.node == host.name) {
+        let on_host: Vec<&Listener> = listeners.iter().filter(|l| dockerd.listens_on_host(l)).collect();
+        for l in on_host {
             dockerd.ports.occupy(l.transport, l.port, l.address);
         }
-        for spec in std::iter::once(&docker0(&host.daemon)).chain(&host.networks) {
-            diagnostics.extend(dockerd.create_network(spec).err());
+        diagnostics.extend(dockerd.create_network(&docker0(&host.daemon)).err());
+        for spec in &host.networks {
+            let spec = with_defaults(spec, &host.daemon.default_network_opts);
+            diagnostics.extend(spec.and_then(|spec| dockerd.create_network(&spec)).err());
         }
         for spec in &host.containers {
             diagnostics.extend(dockerd.create_container(spec).err());
@@ -72,6 +77,13 @@ impl Dockerd {
         }
         dockerd.effects.clear();
         dockerd
+    }
+
+    /// Whether a listener is the machine's own, or that of a container in its network namespace.
+    fn listens_on_host(&self, listener: &Listener) -> bool {
+        let mut containers = self.host.containers.iter().filter(|c| c.node == listener.node);
+        let owner = containers.next().map(|c| self.owner(NsKind::Network, c));
+        owner.unwrap_or_else(|| listener.node.clone()) == self.host.name
     }
 
     fn create_network(&mut self, spec: &Network) -> Result<(), Diagnostic> {
@@ -216,7 +228,10 @@ impl Dockerd {
     /// The addresses of endpoints from `place` on are announced on their links.
     fn announce(&mut self, ctr: &Ctr, place: usize) {
         let ns = super::NsName::from(ctr.node());
-        for endpoint in ctr.endpoints.iter().skip(place) {
+        let speaks_arp =
+            |e: &&Endpoint| self.networks.get(&e.attachment.network).is_some_and(Net::has_neighbours);
+        let new = ctr.endpoints.iter().skip(place).filter(speaks_arp);
+        for endpoint in new {
             for address in endpoint.addresses.iter().map(IpNet::addr) {
                 let (ns, link) = (ns.clone(), endpoint.device.clone());
                 self.effects.push(PlanOp::Announce { ns, link, address });

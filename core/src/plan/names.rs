@@ -14,7 +14,7 @@ use crate::diagnostic::Diagnostic;
 use crate::topology::{Container, ExtraHostTarget, NetworkMode};
 
 pub(super) mod resolv_conf;
-mod resolver;
+pub(super) mod resolver;
 
 /// What every container's `/etc/hosts` begins with.
 const HOSTS_V4: &str = "127.0.0.1\tlocalhost\n";

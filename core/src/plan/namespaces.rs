@@ -37,8 +37,8 @@ impl Dockerd {
             match self.owner_as_written(kind, spec) {
                 Owner::Own => break,
                 Owner::Host => return self.host.name.clone(),
-                Owner::Container(donor) => match self.containers.iter().find(|c| c.node() == donor) {
-                    Some(ctr) => spec = &ctr.spec,
+                Owner::Container(donor) => match self.host.containers.iter().find(|c| c.node == *donor) {
+                    Some(next) => spec = next,
                     None => return donor.clone(),
                 },
             }

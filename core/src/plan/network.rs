@@ -12,6 +12,7 @@ use crate::engine::{Engine, Profile};
 use crate::topology::{Driver, GatewayMode, Host, IpvlanMode, Network, Pool};
 
 mod check;
+pub(super) mod defaults;
 pub(super) mod docker0;
 
 /// The key of the default bridge in attachments, and Docker's name for it.
@@ -99,6 +100,14 @@ impl Net {
             Driver::Bridge(_) | Driver::Macvlan(_) | Driver::Ipvlan(_) | Driver::Host | Driver::None => {
                 subnet.gateway.map(Gateway::Via)
             }
+        }
+    }
+
+    /// Whether its devices look for neighbours; those of ipvlan l3 leave that to the parent's namespace.
+    pub(super) fn has_neighbours(&self) -> bool {
+        match &self.spec.driver {
+            Driver::Ipvlan(o) => o.mode == IpvlanMode::L2,
+            Driver::Bridge(_) | Driver::Macvlan(_) | Driver::Host | Driver::None => true,
         }
     }
 

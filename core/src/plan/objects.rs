@@ -5,6 +5,7 @@ use super::dockerd::Dockerd;
 use super::filter::forwarded_before;
 use super::firewall;
 use super::gateway;
+use super::names::resolver::AllRecords;
 use super::network::{Gateway, Net};
 use super::wire::{address, item, sysctl, sysctl_device, sysctl_device_of};
 use super::{Item, Link, LinkKind, Object, Proxy, Reservation, Route, bridge, shared};
@@ -22,8 +23,9 @@ impl Dockerd {
         }
         items.extend(self.network_items());
         items.extend(self.firewall.rulesets().into_iter().map(|rules| item(host, Object::Rules(rules))));
+        let records = self.all_records();
         for ctr in &self.containers {
-            items.extend(self.container_items(ctr, listeners));
+            items.extend(self.container_items(ctr, listeners, &records));
         }
         items
     }
@@ -61,7 +63,7 @@ impl Dockerd {
     }
 
     /// A running container, or what is left of one while others are in its namespaces.
-    fn container_items(&self, ctr: &Ctr, listeners: &[Listener]) -> Vec<Item> {
+    fn container_items(&self, ctr: &Ctr, listeners: &[Listener], records: &AllRecords) -> Vec<Item> {
         let own = self.own_namespaces(ctr);
         let mut items: Vec<Item> = own.iter().map(|kind| self.namespace(*kind, ctr)).collect();
         let listeners: Vec<&Listener> = listeners.iter().filter(|l| l.node == *ctr.node()).collect();
@@ -72,7 +74,7 @@ impl Dockerd {
             return items;
         }
         items.extend(self.setting_items(ctr));
-        items.extend(self.attached_items(ctr, &listeners));
+        items.extend(self.attached_items(ctr, &listeners, records));
         items.extend(self.files(ctr));
         items.push(self.process(ctr));
         items.extend(self.published_items(ctr));
@@ -114,7 +116,7 @@ impl Dockerd {
     }
 
     /// The container's devices, addresses, default routes and resolver.
-    fn attached_items(&self, ctr: &Ctr, listeners: &[&Listener]) -> Vec<Item> {
+    fn attached_items(&self, ctr: &Ctr, listeners: &[&Listener], records: &AllRecords) -> Vec<Item> {
         let (host, netns) = (self.host.name.as_str(), ctr.node().as_str());
         let mut items = Vec::new();
         for endpoint in &ctr.endpoints {
@@ -136,8 +138,7 @@ impl Dockerd {
             let endpoint = gateways.of(family).and_then(|place| ctr.endpoints.get(place));
             items.extend(endpoint.and_then(|e| self.default_route(netns, e, family)));
         }
-        let own: Vec<Listener> = listeners.iter().map(|l| (*l).clone()).collect();
-        if let Some(resolver) = self.resolver(ctr, &own) {
+        if let Some(resolver) = self.resolver(ctr, listeners, records) {
             let rules = firewall::resolver(resolver.tcp_port, resolver.udp_port);
             items.push(item(netns, Object::Rules(rules)));
             items.push(item(netns, Object::Resolver(resolver)));

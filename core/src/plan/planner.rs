@@ -2,7 +2,7 @@
 
 use super::dockerd::Dockerd;
 use super::objects::listener;
-use super::{Plan, wire};
+use super::{Plan, nodes, wire};
 use crate::diagnostic::Diagnostics;
 use crate::topology::Topology;
 
@@ -31,6 +31,7 @@ impl Planner {
         let start = |host| Dockerd::start(host, &topology.listeners, &mut diagnostics);
         let engines = topology.hosts.iter().map(start).collect();
         let planner = Self { topology: topology.clone(), engines };
+        diagnostics.extend(nodes::check(topology, &planner.engines));
         let plan = planner.plan();
         diagnostics.into_result((planner, plan))
     }

@@ -65,7 +65,7 @@ fn switches(topology: &Topology) -> Vec<Item> {
     let devices: BTreeSet<IfName> = topology
         .hosts
         .iter()
-        .flat_map(|h| h.machine.interfaces.keys().cloned())
+        .flat_map(|h| h.machine.interfaces.keys().filter(|name| **name != IfName::lo()).cloned())
         .chain([IfName::eth0()])
         .collect();
     let mut items = vec![
@@ -161,6 +161,10 @@ struct Cables {
 impl Cables {
     fn plug(&mut self, node: &NodeName, device: &IfName, addresses: &[IpNet]) -> Vec<Item> {
         let ns = node.as_str();
+        let addresses = addresses.iter().map(|net| item(ns, Object::Address(address(device, *net))));
+        if *device == IfName::lo() {
+            return addresses.collect();
+        }
         let peer = Peer {
             ns: NsName(WIRE.to_owned()),
             name: self.name(node, device),
@@ -172,7 +176,7 @@ impl Cables {
         let mac = Some(Seed::of(&["machine", ns, device.as_str()]).mac());
         let link = Link { name: device.clone(), kind: LinkKind::Veth(peer), mac, mtu: None, master: None };
         let mut items = vec![item(ns, Object::Link(link)), item(WIRE, Object::Up(up))];
-        items.extend(addresses.iter().map(|net| item(ns, Object::Address(address(device, *net)))));
+        items.extend(addresses);
         items.push(item(ns, Object::Up(device.clone())));
         items
     }

@@ -21,11 +21,22 @@ const PORTS: (u16, u16) = (32768, 28232);
 /// The names of one network, lower case, each with its addresses in the order the containers came.
 type Records = BTreeMap<String, Vec<IpAddr>>;
 
+/// The records of every network, by its key.
+pub(in crate::plan) type AllRecords = BTreeMap<String, Records>;
+
 impl Dockerd {
     /// The resolver of a container, where it has one.
-    pub(in crate::plan) fn resolver(&self, ctr: &Ctr, listeners: &[Listener]) -> Option<Resolver> {
-        let upstream = Some(ctr).filter(|c| c.resolver).map(|c| self.resolv_conf(c).upstream)?;
-        let joined = self.joined(ctr);
+    pub(in crate::plan) fn resolver(
+        &self,
+        ctr: &Ctr,
+        listeners: &[&Listener],
+        records: &AllRecords,
+    ) -> Option<Resolver> {
+        let mut upstream = Some(ctr).filter(|c| c.resolver).map(|c| self.resolv_conf(c).upstream)?;
+        // The host's own servers are not asked for a container that has no way out (28.0).
+        let external = self.gateways(ctr) != gateway::Gateways::default();
+        upstream.retain(|server| external || !server.from_host);
+        let joined = self.joined(ctr, records);
         let zone = zone(&joined, &self.aliases(ctr));
         let reverse = self.reverse(&joined);
         let taken: BTreeSet<u16> = listeners.iter().map(|l| l.port).collect();
@@ -38,11 +49,16 @@ impl Dockerd {
     }
 
     /// The networks a container is on, the best gateway first, with the records of each.
-    fn joined(&self, ctr: &Ctr) -> Vec<(&Net, Records)> {
+    fn joined<'a>(&'a self, ctr: &'a Ctr, records: &'a AllRecords) -> Vec<(&'a Net, &'a Records)> {
         let order = gateway::order(&ctr.endpoints, &self.networks);
-        let endpoints = order.into_iter().filter_map(|place| ctr.endpoints.get(place));
-        let nets = endpoints.filter_map(|e| self.networks.get(&e.attachment.network));
-        nets.map(|net| (net, self.records(net))).collect()
+        let keys =
+            order.into_iter().filter_map(|place| ctr.endpoints.get(place).map(|e| &e.attachment.network));
+        keys.filter_map(|key| Some((self.networks.get(key)?, records.get(key)?))).collect()
+    }
+
+    /// The records of every network.
+    pub(in crate::plan) fn all_records(&self) -> AllRecords {
+        self.networks.iter().map(|(key, net)| (key.clone(), self.records(net))).collect()
     }
 
     /// The names of a network's running containers; the default bridge has none.
@@ -68,13 +84,13 @@ impl Dockerd {
     /// Links of user-defined networks: other names for containers, looked for before all else.
     fn aliases(&self, ctr: &Ctr) -> BTreeMap<String, String> {
         let links = ctr.spec.links.iter();
-        let named =
-            links.filter_map(|l| Some((l.alias.to_lowercase(), self.find(&l.target)?.spec.name.clone())));
+        let named = links
+            .filter_map(|l| Some((l.alias.to_lowercase(), self.find(&l.target)?.spec.name.to_lowercase())));
         named.collect()
     }
 
     /// Addresses by the first name of the container, on each network a container is on.
-    fn reverse(&self, joined: &[(&Net, Records)]) -> BTreeMap<IpAddr, String> {
+    fn reverse(&self, joined: &[(&Net, &Records)]) -> BTreeMap<IpAddr, String> {
         let mut reverse = BTreeMap::new();
         for (net, _) in joined.iter().filter(|(net, _)| !net.is_default()) {
             for ctr in self.containers.iter().filter(|c| c.is_running()) {
@@ -98,19 +114,15 @@ fn dns_names(ctr: &Ctr, aliases: &[String]) -> Vec<String> {
 }
 
 /// Every name that one of the networks knows, with what a question for it is answered.
-fn zone(joined: &[(&Net, Records)], aliases: &BTreeMap<String, String>) -> BTreeMap<String, Vec<IpAddr>> {
+fn zone(joined: &[(&Net, &Records)], aliases: &BTreeMap<String, String>) -> BTreeMap<String, Vec<IpAddr>> {
     let mut zone = BTreeMap::new();
     let plain = joined.iter().flat_map(|(_, records)| records.keys());
     for name in plain.chain(aliases.keys()) {
-        let nets: Vec<&(&Net, Records)> = joined.iter().collect();
-        zone.insert(name.clone(), answer(&nets, name, aliases));
-        for (net, records) in joined {
-            let one = [&(*net, records.clone())].map(|n| answer(&[n], name, aliases));
-            if let [addresses] = one
-                && !addresses.is_empty()
-            {
-                zone.insert(format!("{name}.{}", net.spec.name.to_lowercase()), addresses);
-            }
+        zone.insert(name.clone(), answer(joined, name, aliases));
+        for one in joined {
+            let (net, _) = one;
+            let addresses = answer(std::slice::from_ref(one), name, aliases);
+            zone.insert(format!("{name}.{}", net.spec.name.to_lowercase()), addresses);
         }
     }
     zone.retain(|_, addresses: &mut Vec<IpAddr>| !addresses.is_empty());
@@ -119,11 +131,11 @@ fn zone(joined: &[(&Net, Records)], aliases: &BTreeMap<String, String>) -> BTree
 
 /// The first network's answer, of each family by itself; a network without IPv6 that knows the name ends the search
 /// for IPv6.
-fn answer(nets: &[&(&Net, Records)], name: &str, aliases: &BTreeMap<String, String>) -> Vec<IpAddr> {
-    let known_as = aliases.get(name).map_or(name, String::as_str).to_lowercase();
+fn answer(nets: &[(&Net, &Records)], name: &str, aliases: &BTreeMap<String, String>) -> Vec<IpAddr> {
+    let known_as = aliases.get(name).map_or(name, String::as_str);
     let of = |family: Family| {
         let found = nets.iter().find_map(|(net, records)| {
-            let addresses = records.get(&known_as)?;
+            let addresses = records.get(known_as)?;
             let own: Vec<IpAddr> = addresses.iter().copied().filter(|a| Family::of(*a) == family).collect();
             let ends = family == Family::V6 && net.subnet(Family::V6).is_none();
             (ends || !own.is_empty()).then_some(own)
