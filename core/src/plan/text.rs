@@ -90,7 +90,7 @@ fn add(ns: &NsName, object: &Object) -> String {
         Object::Rules(ruleset) => network::rules(ns, ruleset),
         Object::File(file) => namespace::file(ns, file),
         Object::Process(process) => namespace::process(ns, process),
-        Object::Proxy(proxy) => socket::start(ns, &socket::proxy(proxy)),
+        Object::Proxy(proxy) => socket::start_proxy(ns, proxy),
         Object::Reservation(reservation) => socket::start(ns, &socket::reservation(reservation)),
         Object::Resolver(resolver) => socket::resolver(ns, resolver),
         Object::Listener(listener) => socket::start(ns, &socket::listener(listener)),

@@ -35,8 +35,8 @@ pub(super) fn add(ns: &NsName, namespace: &Namespace) -> String {
             };
             format!("{} true  # {shm}", unshare("ipc"))
         }
-        // The first process of a PID namespace holds it open, and is waited for a moment.
-        Namespace::Pid => format!("{} --fork --kill-child sleep infinity & sleep 0.1", unshare("pid")),
+        // The first process of a PID namespace must live, and is waited for a moment.
+        Namespace::Pid => format!("{} && {} & sleep 0.1", keep("pid"), first_process(ns)),
         Namespace::Uts { hostname, domainname: None } => {
             format!("{} hostname {}", unshare("uts"), shell::quote(hostname))
         }
@@ -50,12 +50,17 @@ pub(super) fn add(ns: &NsName, namespace: &Namespace) -> String {
     }
 }
 
+/// What holds a PID namespace open.
+fn first_process(ns: &NsName) -> String {
+    format!("unshare --pid={} --fork --kill-child sleep infinity", kept(ns, "pid"))
+}
+
 /// A user namespace cannot keep itself: its process is not root outside. Its ids are mapped from outside, too.
 fn user(ns: &NsName, map: IdMap, keep: &str) -> String {
     let IdMap { inside, outside, count } = map;
     format!(
         "unshare --user sleep infinity & sleep 0.1; {keep} && mount --bind /proc/$!/ns/user {} && echo '{inside} \
-         {outside} {count}' | tee /proc/$!/uid_map >/proc/$!/gid_map",
+         {outside} {count}' | tee /proc/$!/uid_map >/proc/$!/gid_map; kill $!",
         kept(ns, "user")
     )
 }
@@ -89,11 +94,12 @@ pub(super) fn remove(ns: &NsName, namespace: &Namespace) -> String {
     match namespace {
         Namespace::Network => format!("ip netns del {}", netns(ns)),
         Namespace::Mount(_) => format!("rm -f {}", kept(ns, "mounts")),
-        Namespace::Ipc { .. }
-        | Namespace::Pid
-        | Namespace::Uts { .. }
-        | Namespace::User { .. }
-        | Namespace::Cgroup => format!("umount {}", kept(ns, namespace.kind().as_str())),
+        Namespace::Pid => {
+            format!("{}; umount {}", super::socket::stop(&first_process(ns)), kept(ns, "pid"))
+        }
+        Namespace::Ipc { .. } | Namespace::Uts { .. } | Namespace::User { .. } | Namespace::Cgroup => {
+            format!("umount {}", kept(ns, namespace.kind().as_str()))
+        }
     }
 }
 

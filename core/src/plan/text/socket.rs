@@ -10,6 +10,11 @@ pub(super) fn start(ns: &NsName, command: &str) -> String {
     format!("{} {command} &", exec(ns))
 }
 
+/// A docker-proxy tells its parent on descriptor 3 that it listens, and closes it: something must stand there.
+pub(super) fn start_proxy(ns: &NsName, of: &Proxy) -> String {
+    format!("{} {} 3>/dev/null &", exec(ns), proxy(of))
+}
+
 /// The end of a command that was started in the background.
 pub(super) fn stop(command: &str) -> String {
     let plain = command.replace(['\'', '"'], "");
