@@ -1,2 +1,32 @@
-//! seatrial
-fn main() {}
+//! The program people type: it reads, asks the crates beside it, and prints; it decides nothing.
+
+mod args;
+mod assumed;
+mod check;
+mod diagnostics;
+mod disk;
+mod format;
+mod input;
+mod matrix;
+mod output;
+mod plan;
+mod style;
+mod trace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use output::Output;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let answer = match &arguments.command {
+        Command::Check(args) => check::run(args),
+        Command::Trace(args) => trace::run(args),
+        Command::Matrix(args) => matrix::run(args),
+        Command::Plan(args) => plan::run(args),
+    };
+    answer.unwrap_or_else(Output::from).print()
+}

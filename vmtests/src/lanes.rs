@@ -1,22 +1,12 @@
 //! Where a trial can run: in the simulator; later in namespaces, in virtual machines, against the real Engine.
 
-use std::fmt;
-use std::str::FromStr;
-
+use seatrial_core::diagnostic::Diagnostics;
+use seatrial_core::topology::trial::{Lane, Trial};
 use thiserror::Error;
 
-/// A place where a trial runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
-    /// The simulator, in this process.
-    Sim,
-    /// Network namespaces of this machine.
-    Kernel,
-    /// Kernels in virtual machines.
-    Vm,
-    /// A private Docker Engine.
-    Docker,
-}
+use crate::report::{Report, Row};
+
+mod sim;
 
 /// A lane that cannot run here.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -30,51 +20,53 @@ pub struct LaneMissing {
     pub get: &'static str,
 }
 
-/// Not a lane's name.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("'{0}' is not a lane: sim, kernel, vm or docker")]
-pub struct LaneError(String);
+/// Whether trials can run in a lane, on this machine, with this program.
+///
+/// # Errors
+/// What is missing, and how to get it.
+pub const fn available(lane: Lane) -> Result<(), LaneMissing> {
+    let missing = match lane {
+        Lane::Sim => return Ok(()),
+        Lane::Kernel => "this version has no part that makes a plan's objects in namespaces",
+        Lane::Vm => "this version has no part that boots kernels",
+        Lane::Docker => "this version has no part that drives a Docker Engine",
+    };
+    Err(LaneMissing { lane, missing, get: "a later version brings it, and lane sim needs nothing" })
+}
 
-impl Lane {
-    /// All lanes, the cheapest first.
-    pub const ALL: [Self; 4] = [Self::Sim, Self::Kernel, Self::Vm, Self::Docker];
+/// Runs a trial in lanes, one after another.
+///
+/// # Errors
+/// The first lane that cannot run here.
+pub fn run(trial: &Trial, lanes: &[Lane]) -> Result<Report, LaneMissing> {
+    let mut rows = Ok(Vec::new());
+    for lane in lanes {
+        available(*lane)?;
+        rows = rows.and_then(|rows| Ok(beside(rows, run_in(trial, *lane)?)));
+    }
+    Ok(Report {
+        file: trial.path.display().to_string(),
+        title: trial.title.clone(),
+        group: trial.group.clone(),
+        rows,
+    })
+}
 
-    /// The name that trials and the command line use.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Sim => "sim",
-            Self::Kernel => "kernel",
-            Self::Vm => "vm",
-            Self::Docker => "docker",
+/// Runs a trial in a lane that is available.
+fn run_in(trial: &Trial, lane: Lane) -> Result<Vec<Row>, Diagnostics> {
+    match lane {
+        Lane::Sim => sim::run(trial),
+        Lane::Kernel | Lane::Vm | Lane::Docker => Ok(Vec::new()),
+    }
+}
+
+/// Puts one lane's verdicts beside another's: the same line of the trial is the same row.
+fn beside(mut rows: Vec<Row>, more: Vec<Row>) -> Vec<Row> {
+    for row in more {
+        match rows.iter_mut().find(|r| r.at == row.at && r.asked == row.asked) {
+            Some(same) => same.verdicts.extend(row.verdicts),
+            None => rows.push(row),
         }
     }
-
-    /// Whether trials can run in this lane, on this machine, with this program.
-    ///
-    /// # Errors
-    /// What is missing, and how to get it.
-    pub const fn available(self) -> Result<(), LaneMissing> {
-        let missing = match self {
-            Self::Sim => return Ok(()),
-            Self::Kernel => "this version has no part that makes a plan's objects in namespaces",
-            Self::Vm => "this version has no part that boots kernels",
-            Self::Docker => "this version has no part that drives a Docker Engine",
-        };
-        Err(LaneMissing { lane: self, missing, get: "a later version brings it, and lane sim needs nothing" })
-    }
-}
-
-impl FromStr for Lane {
-    type Err = LaneError;
-
-    fn from_str(s: &str) -> Result<Self, LaneError> {
-        Self::ALL.into_iter().find(|lane| lane.as_str() == s).ok_or_else(|| LaneError(s.to_owned()))
-    }
-}
-
-impl fmt::Display for Lane {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
+    rows
 }

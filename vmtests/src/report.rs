@@ -6,7 +6,7 @@ use std::fmt;
 use seatrial_core::diagnostic::{At, Diagnostics};
 use seatrial_sim::trace::Trace;
 
-use crate::lanes::Lane;
+use seatrial_core::topology::trial::Lane;
 
 /// What came of one trial.
 #[derive(Debug, Clone)]

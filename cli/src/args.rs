@@ -1,0 +1,151 @@
+//! What is typed after `seatrial`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use seatrial_core::engine::Engine;
+use seatrial_core::topology::trial::Lane;
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  everything held
+  1  an expectation failed
+  2  bad input or usage
+  3  a lane that was asked for cannot run here, or cannot run a step of the trial";
+
+/// Says who can reach whom in a Docker network, by what path, and why not.
+#[derive(Debug, Parser)]
+#[command(name = "seatrial", version, after_help = EXIT_STATUS, max_term_width = 80)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs trials: says which expectations hold, and why the others do not
+    Check(Check),
+    /// Follows one probe's packets: every hop, device, rule and rewrite
+    Trace(Trace),
+    /// Says who reaches whom, on which ports, and why not
+    Matrix(Matrix),
+    /// Prints what the kernel is asked to make
+    Plan(Plan),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Trial files, or folders that are searched for *.trial.yaml
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Where to run them; can be given several times
+    #[arg(long, value_name = "LANE", default_value = "sim", value_parser = clap::builder::ValueParser::new(str::parse::<Lane>))]
+    pub(crate) lane: Vec<Lane>,
+    /// Runs every trial with this Engine's rules, whatever it says itself
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) engine: Option<Engine>,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: CheckFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// The question: 'NODE -> TARGET[:PORT]/PROTO[,OPTION…]', as in 'lan -> 203.0.113.10:8080/tcp'
+    pub(crate) probe: String,
+    #[command(flatten)]
+    pub(crate) options: InputOptions,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Matrix {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    #[command(flatten)]
+    pub(crate) options: InputOptions,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    #[command(flatten)]
+    pub(crate) options: InputOptions,
+    /// Only this node's namespace; the rules formats print the host's where none is named
+    #[arg(long, value_name = "NODE")]
+    pub(crate) ns: Option<String>,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: PlanFormat,
+}
+
+/// What is looked at.
+#[derive(Debug, Args)]
+pub(crate) struct Input {
+    /// A compose file, a trial file, or the folder of a compose project
+    pub(crate) file: PathBuf,
+}
+
+/// How it is read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Reading")]
+pub(crate) struct InputOptions {
+    /// A further compose file, merged over FILE; can be given several times
+    #[arg(short = 'f', long = "file", value_name = "MORE")]
+    pub(crate) more: Vec<PathBuf>,
+    /// A profile whose services take part; can be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Vec<String>,
+    /// The project's name, in place of its folder's
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) project_name: Option<String>,
+    /// A file of variables, in place of .env; can be given several times
+    #[arg(long, value_name = "PATH")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Whose rules: a version such as 28.5 or 29
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) engine: Option<Engine>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    /// A table for a person
+    #[default]
+    Text,
+    /// One JSON document
+    Json,
+    /// JUnit's XML
+    Junit,
+    /// The Test Anything Protocol, version 14
+    Tap,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A table for a person
+    #[default]
+    Text,
+    /// One JSON document
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// The shell script a person would type
+    #[default]
+    Shell,
+    /// One namespace's IPv4 rules, for iptables-restore
+    IptablesSave,
+    /// One namespace's IPv6 rules, for ip6tables-restore
+    Ip6tablesSave,
+    /// The objects, as one JSON document
+    Json,
+}

@@ -1,0 +1,53 @@
+//! Trials as JUnit's XML: a suite a trial, a case an expectation and lane.
+
+use quick_junit::{NonSuccessKind, SerializeError, TestCase, TestCaseStatus, TestSuite};
+use seatrial_core::diagnostic::Diagnostics;
+use seatrial_core::topology::trial::Lane;
+use seatrial_vmtests::report::{Report, Row, Verdict};
+
+/// All reports as one document.
+pub(crate) fn render(reports: &[Report]) -> Result<String, SerializeError> {
+    let mut document = quick_junit::Report::new("seatrial");
+    document.add_test_suites(reports.iter().map(suite));
+    document.to_string()
+}
+
+fn suite(report: &Report) -> TestSuite {
+    let mut suite = TestSuite::new(&report.file);
+    suite.add_property(("title", report.title.as_str()));
+    suite.add_property(("group", report.group.as_str()));
+    match &report.rows {
+        Ok(rows) => suite.add_test_cases(rows.iter().flat_map(|row| {
+            row.verdicts.iter().map(move |(lane, verdict)| case(report, row, *lane, verdict))
+        })),
+        Err(diagnostics) => suite.add_test_case(refused(report, diagnostics)),
+    };
+    suite
+}
+
+fn case(report: &Report, row: &Row, lane: Lane, verdict: &Verdict) -> TestCase {
+    let status = match verdict {
+        Verdict::Held => TestCaseStatus::success(),
+        Verdict::Failed { got, trace } => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_message(format!("got: {got}")).set_description(format!("{}\n{trace}", row.at));
+            status
+        }
+        Verdict::Skipped { reason: why } | Verdict::Unsupported { what: why } => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(why.as_str());
+            status
+        }
+    };
+    let mut case = TestCase::new(format!("{} {}", row.asked, row.expected).trim_end(), status);
+    case.set_classname(format!("{}.{lane}", report.group));
+    case
+}
+
+fn refused(report: &Report, diagnostics: &Diagnostics) -> TestCase {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_message("the trial is refused").set_description(diagnostics.to_string());
+    let mut case = TestCase::new(report.title.as_str(), status);
+    case.set_classname(report.group.as_str());
+    case
+}

@@ -1,0 +1,57 @@
+//! Trials in the Test Anything Protocol, version 14: a test point an expectation and lane.
+
+use std::fmt::Write as _;
+
+use seatrial_vmtests::report::{Report, Row, Verdict};
+
+/// All reports as one stream.
+pub(crate) fn render(reports: &[Report]) -> String {
+    let points: Vec<String> = reports.iter().flat_map(points).collect();
+    let mut out = format!("TAP version 14\n1..{}\n", points.len());
+    for (i, point) in points.iter().enumerate() {
+        out += &point.replacen("ok -", &format!("ok {} -", i + 1), 1);
+    }
+    out
+}
+
+fn points(report: &Report) -> Vec<String> {
+    match &report.rows {
+        Ok(rows) => rows.iter().flat_map(|row| row_points(report, row)).collect(),
+        Err(diagnostics) => {
+            let point = format!("not ok - {}\n", escape(&report.file));
+            vec![point + &block("refused", &diagnostics.to_string())]
+        }
+    }
+}
+
+fn row_points(report: &Report, row: &Row) -> Vec<String> {
+    let name = |lane| escape(format!("{} [{lane}] {} {}", report.file, row.asked, row.expected).trim_end());
+    let point = |(lane, verdict): (&_, &Verdict)| {
+        let name: String = name(*lane);
+        match verdict {
+            Verdict::Held => format!("ok - {name}\n"),
+            Verdict::Failed { got, trace } => {
+                let what = format!("{}\ngot: {got}\n{trace}", row.at);
+                format!("not ok - {name}\n{}", block("failed", &what))
+            }
+            Verdict::Skipped { reason } => format!("ok - {name} # SKIP {}\n", escape(reason)),
+            // Not proved is not passed; nor is it a failure of the trial.
+            Verdict::Unsupported { what } => format!("not ok - {name} # TODO {}\n", escape(what)),
+        }
+    };
+    row.verdicts.iter().map(point).collect()
+}
+
+/// A YAML diagnostic block (TAP 14, YAML Diagnostics).
+fn block(key: &str, text: &str) -> String {
+    let mut out = format!("  ---\n  {key}: |\n");
+    for line in text.lines() {
+        let _ = writeln!(out, "    {line}");
+    }
+    out + "  ...\n"
+}
+
+/// A description or reason: `#` and `\` are escaped, and it stays on its line (TAP 14, Escaping).
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('#', "\\#").replace('\n', " ")
+}

@@ -1,0 +1,90 @@
+//! Trials for a person: a row an expectation, a column a lane, and the journey under a row that failed.
+
+use std::fmt::Write as _;
+
+use seatrial_core::topology::trial::Lane;
+use seatrial_vmtests::report::{Counts, Report, Row, Verdict};
+
+use crate::diagnostics;
+use crate::style::{self, BAD, DOUBT, FAINT, GOOD, HEAD, pad, paint, width};
+
+/// Columns of one lane.
+const LANE: usize = 8;
+/// The widest question that outcomes are still lined up behind.
+const ASKED: usize = 44;
+
+/// All reports, then the counts.
+pub(crate) fn render(reports: &[Report], lanes: &[Lane], columns: usize) -> String {
+    let mut out = String::new();
+    for report in reports {
+        if report.title != report.file {
+            let _ = writeln!(out, "{}", paint(HEAD, &style::wrap(&report.title, columns, 0)));
+        }
+        let _ = writeln!(out, "{}", paint(FAINT, &report.file));
+        match &report.rows {
+            Ok(rows) => table(&mut out, rows, lanes, columns),
+            Err(diagnostics) => {
+                let _ = writeln!(
+                    out,
+                    "  {}",
+                    paint(BAD, &format!("refused: {}", diagnostics::count(diagnostics)))
+                );
+            }
+        }
+        out.push('\n');
+    }
+    let trials = if reports.len() == 1 { "1 trial".to_owned() } else { format!("{} trials", reports.len()) };
+    let counts = Counts::of(reports);
+    let style = if counts.failed + counts.refused > 0 { BAD } else { GOOD };
+    let _ = writeln!(out, "{}", paint(style, &format!("{trials}: {counts}")));
+    out
+}
+
+fn table(out: &mut String, rows: &[Row], lanes: &[Lane], columns: usize) {
+    let head: String = lanes.iter().map(|lane| pad(lane.as_str(), LANE)).collect();
+    let _ = writeln!(out, "  {}", paint(FAINT, head.trim_end()));
+    let asked = rows.iter().map(|row| width(&row.asked)).filter(|w| *w <= ASKED).max().unwrap_or(0);
+    for row in rows {
+        let marks: String = lanes.iter().map(|lane| mark(row.verdicts.get(lane))).collect();
+        let left = 2 + LANE * lanes.len();
+        let line = format!("{}  {}", pad(&row.asked, asked), row.expected);
+        if left + width(&line) <= columns {
+            let _ = writeln!(out, "  {marks}{}", line.trim_end());
+        } else {
+            let _ = writeln!(out, "  {marks}{}\n{}{}", row.asked, " ".repeat(left + 4), row.expected);
+        }
+        for lane in lanes {
+            out.push_str(&under(row, *lane, lanes.len() > 1, columns));
+        }
+    }
+}
+
+fn mark(verdict: Option<&Verdict>) -> String {
+    let (style, word) = match verdict {
+        Some(Verdict::Held) => (GOOD, "ok"),
+        Some(Verdict::Failed { .. }) => (BAD, "FAILED"),
+        Some(Verdict::Skipped { .. }) => (DOUBT, "skipped"),
+        Some(Verdict::Unsupported { .. }) => (DOUBT, "cannot"),
+        None => (FAINT, "-"),
+    };
+    paint(style, &pad(word, LANE))
+}
+
+/// What stands under a row: why it failed, or why it was not run.
+fn under(row: &Row, lane: Lane, name_lane: bool, columns: usize) -> String {
+    let prefix = if name_lane { format!("{lane}: ") } else { String::new() };
+    let say =
+        |text: &str| style::indent(&style::wrap(&format!("{prefix}{text}"), columns.saturating_sub(6), 2), 6);
+    match row.verdicts.get(&lane) {
+        Some(Verdict::Failed { got, trace }) => {
+            let mut out = say(&format!("{}: got: {got}", row.at));
+            if !trace.hops.is_empty() {
+                out += &style::indent(&trace.to_string(), 6);
+            }
+            out
+        }
+        Some(Verdict::Skipped { reason }) => paint(FAINT, &say(reason)),
+        Some(Verdict::Unsupported { what }) => paint(DOUBT, &say(what)),
+        Some(Verdict::Held) | None => String::new(),
+    }
+}

@@ -1,0 +1,75 @@
+//! `seatrial trace`: one probe's packets, hop by hop.
+
+use std::sync::Arc;
+
+use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics, Source};
+use seatrial_core::plan::{Object, Plan};
+use seatrial_core::probe::{Outcome, Probe};
+use seatrial_core::topology::NodeName;
+use seatrial_sim::trace::Trace;
+use seatrial_sim::world::Answer;
+use serde::Serialize;
+
+use crate::args::{self, Format};
+use crate::assumed;
+use crate::format::json;
+use crate::input;
+use crate::output::{Output, Refusal};
+use crate::style::{self, BAD, GOOD, HEAD, paint};
+
+#[derive(Serialize)]
+struct Document<'a> {
+    probe: String,
+    outcome: String,
+    assumed: &'a [String],
+    trace: &'a Trace,
+}
+
+/// Sends the probe and prints its journey.
+pub(crate) fn run(args: &args::Trace) -> Result<Output, Refusal> {
+    let (topology, plan, mut world) = input::world(&args.input, &args.options)?;
+    let probe = parse(&args.probe)?;
+    known(&plan, &probe.from, &args.probe)?;
+    let Answer { outcome, trace } = world.probe(&probe);
+    let out = match args.format {
+        Format::Text => text(&probe, &outcome, &trace) + &assumed::text(&topology, style::columns()),
+        Format::Json => json::pretty(&Document {
+            probe: probe.to_string(),
+            outcome: outcome.to_string(),
+            assumed: &topology.assumed,
+            trace: &trace,
+        })?,
+    };
+    Ok(Output::answer(out))
+}
+
+fn text(probe: &Probe, outcome: &Outcome, trace: &Trace) -> String {
+    let style = if matches!(outcome, Outcome::Reaches { .. }) { GOOD } else { BAD };
+    format!("{}  {}\n\n{trace}", paint(HEAD, &probe.to_string()), paint(style, &outcome.to_string()))
+}
+
+/// The probe of the command line; a mistake in it is shown where it stands.
+fn parse(text: &str) -> Result<Probe, Diagnostics> {
+    text.parse().map_err(|e: seatrial_core::probe::text::TextError| {
+        Diagnostic::new(At::new(&source(text), e.span), e.found).expected(e.expected).into()
+    })
+}
+
+fn source(text: &str) -> Arc<Source> {
+    Arc::new(Source { name: "PROBE".to_owned(), text: text.to_owned() })
+}
+
+/// Refuses a source that the plan does not have.
+fn known(plan: &Plan, from: &NodeName, text: &str) -> Result<(), Diagnostics> {
+    let nodes = plan.items.iter().filter_map(|item| {
+        if let Object::Process(process) = &item.object { Some(process.node.as_str()) } else { None }
+    });
+    let nodes: Vec<&str> = nodes.collect();
+    if nodes.contains(&from.as_str()) {
+        return Ok(());
+    }
+    let start = text.find(from.as_str()).unwrap_or(0);
+    let at = At::new(&source(text), start..start + from.as_str().len());
+    let found = format!("there is no node '{from}'");
+    Err(Diagnostic::new(at, found).expected(format!("one of {}", nodes.join(", "))).into())
+}
