@@ -165,27 +165,52 @@ proptest! {
     }
 }
 
+/// One IPv4 network with NAT.
+fn plain(number: u8) -> NetworkRules {
+    let subnet = IpNet::new(v4(number, 0), 16).unwrap();
+    NetworkRules {
+        bridge: bridge(number),
+        v4: Some(FamilyRules { subnet, mode: GatewayMode::Nat, snat: None }),
+        v6: None,
+        masquerade: true,
+        icc: true,
+        internal: false,
+        trusted: Vec::new(),
+    }
+}
+
+/// The rules of a chain, as `iptables -S` writes what is behind `-A CHAIN`.
+fn chain(firewall: &Firewall, table: &str, chain: &str) -> Vec<String> {
+    let rulesets = firewall.rulesets();
+    let chain = rulesets[0].table(table).and_then(|t| t.chain(chain)).unwrap();
+    chain.rules.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn direct_routing_leaves_only_the_guard_of_loopback() {
+    // iptabler/endpoint.go asks for AllowDirectRouting, iptabler/port.go does not.
+    let daemon = Daemon { allow_direct_routing: true, ..Daemon::default() };
+    let mut firewall = Firewall::new("28.5".parse().unwrap(), &daemon, &[]);
+    firewall.add_network(&plain(0));
+    firewall.add_endpoint(&EndpointRules { bridge: bridge(0), addresses: vec![v4(0, 2)] });
+    firewall.publish(&PortRules {
+        bridge: bridge(0),
+        transport: Transport::Tcp,
+        host: "127.0.0.1:8080".parse().unwrap(),
+        container: SocketAddr::new(v4(0, 2), 80),
+    });
+    let guard = "-d 127.0.0.1/32 ! -i lo -p tcp -m tcp --dport 8080 -j DROP";
+    assert_eq!(chain(&firewall, "raw", "PREROUTING"), [guard]);
+}
+
 #[test]
 fn a_marked_packet_passes_before_everything_in_29() {
     let daemon = Daemon { bridge_accept_fwmark: Some("2/3".to_owned()), ..Daemon::default() };
     let mut firewall = Firewall::new(Engine::NEWEST, &daemon, &[]);
-    for number in [0, 1] {
-        let subnet = IpNet::new(v4(number, 0), 16).unwrap();
-        firewall.add_network(&NetworkRules {
-            bridge: bridge(number),
-            v4: Some(FamilyRules { subnet, mode: GatewayMode::Nat, snat: None }),
-            v6: None,
-            masquerade: true,
-            icc: true,
-            internal: false,
-            trusted: Vec::new(),
-        });
-    }
-    let rulesets = firewall.rulesets();
-    let forward = rulesets[0].table("filter").and_then(|t| t.chain("DOCKER-FORWARD")).unwrap();
-    let rules: Vec<_> = forward.rules.iter().map(ToString::to_string).collect();
+    firewall.add_network(&plain(0));
+    firewall.add_network(&plain(1));
     assert_eq!(
-        rules,
+        chain(&firewall, "filter", "DOCKER-FORWARD"),
         [
             "-m mark --mark 0x2/0x3 -j ACCEPT",
             "-j DOCKER-CT",

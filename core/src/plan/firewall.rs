@@ -4,9 +4,9 @@
 //! matter of history. Each event here does what the Engine does at that event
 //! (daemon/libnetwork/drivers/bridge/internal/iptabler), and the captured rules of real engines are its test.
 //!
-//! * [`tables`]: the chains of one family, and the few edits dockerd makes to them.
-//! * [`network`], [`endpoint`]: what one network, one container on it and one published port add.
-//! * [`resolver`]: the rules in a container's own namespace that lead to its resolver.
+//! * `tables`: the chains of one family, and the few edits dockerd makes to them.
+//! * `network`, `endpoint`: what one network, one container on it and one published port add.
+//! * `resolver`: the rules in a container's own namespace that lead to its resolver.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -5,8 +5,8 @@
 //! util-linux; what listens is `docker-proxy`, `socat` and `dnsmasq`. The text decides nothing: it is the dry run, the
 //! golden files and the documentation.
 //!
-//! * [`network`]: links, addresses, routes, settings, rules. [`namespace`]: the other namespaces, files, processes.
-//! * [`socket`]: what listens. [`shell`]: quoting.
+//! * `network`: links, addresses, routes, settings, rules. `namespace`: the other namespaces, files, processes.
+//! * `socket`: what listens. `shell`: quoting.
 
 use std::fmt;
 

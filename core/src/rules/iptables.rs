@@ -5,14 +5,15 @@
 //! addresses, modules loaded by `-p` alone, the old `-m state`, names of ICMP types. Names that only a machine could
 //! resolve (services, hosts) are refused. A match or a target that is not modelled is kept as it was written.
 //!
-//! * [`lex`]: a line's words. [`grammar`]: which module takes which options. [`rule`]: one rule's words in order.
-//! * [`matches`], [`targets`], [`value`]: what they mean. [`names`]: tables of names and numbers.
-//! * [`parse()`]: tables and chains. [`render`]: all of it back to text.
+//! * `lex`: a line's words. `grammar`: which module takes which options. `rule`, `extension`: one rule's words in order.
+//! * `matches`, `targets`, `value`: what they mean. `names`: tables of names and numbers.
+//! * `parse`: tables and chains. `render`: all of it back to text.
 
 use thiserror::Error;
 
 use super::{Base, Hook, Policy};
 
+mod extension;
 mod grammar;
 mod lex;
 mod matches;

@@ -157,6 +157,12 @@ const OTHERS: &[&str] = &[
     "TTL",
 ];
 
+/// The targets of xtables-addons, kept as written.
+const ADDONS: &[&str] = &[
+    "ACCOUNT", "CHAOS", "DELUDE", "DHCPMAC", "DNETMAP", "ECHO", "IPMARK", "LOGMARK", "PROTO", "SYSRQ",
+    "TARPIT",
+];
+
 /// Whether a target lets the packet go on as it was.
 pub(super) fn is_watcher(target: &str) -> bool {
     WATCHERS.contains(&target)
@@ -164,7 +170,7 @@ pub(super) fn is_watcher(target: &str) -> bool {
 
 /// Whether a name is a target of iptables, and not the name of a chain.
 pub(super) fn is_target(name: &str) -> bool {
-    of_target(name).is_some() || is_watcher(name) || OTHERS.contains(&name)
+    of_target(name).is_some() || is_watcher(name) || OTHERS.contains(&name) || ADDONS.contains(&name)
 }
 
 /// The option a word names: by one of its names, or by the only one that begins so.

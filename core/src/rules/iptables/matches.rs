@@ -1,8 +1,8 @@
 //! What the options of each modelled match mean.
 
 use super::ParseError;
+use super::extension::{Extension, Opt};
 use super::lex::Word;
-use super::rule::Extension;
 use super::{names, value};
 use crate::addr::Family;
 use crate::rules::{
@@ -75,7 +75,7 @@ fn missing(module: &Extension<'_>, option: &str) -> ParseError {
     module.name.expected(format!("{option} behind the module"))
 }
 
-fn required<'e, 'a>(module: &'e Extension<'a>, option: &str) -> Result<&'e super::rule::Opt<'a>, ParseError> {
+fn required<'e, 'a>(module: &'e Extension<'a>, option: &str) -> Result<&'e Opt<'a>, ParseError> {
     module.option(option).ok_or_else(|| missing(module, option))
 }
 

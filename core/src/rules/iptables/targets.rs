@@ -1,7 +1,7 @@
 //! What the options of each modelled target mean.
 
 use super::ParseError;
-use super::rule::Extension;
+use super::extension::Extension;
 use super::{grammar, names, value};
 use crate::addr::Family;
 use crate::rules::{MarkValue, NatRange, PortMap, RejectWith, Target};
