@@ -72,26 +72,32 @@ impl Stack {
         self.fib.in_table(TABLE_LOCAL, &Flow::to(addr)).map_or(AddrType::Unicast, |entry| entry.kind)
     }
 
-    /// The address that a packet out of `dev` to `to` is sent from, where its route names none (`inet_select_addr`,
-    /// RFC 6724 in short): on the device first, then on any other.
+    /// The address that a packet out of `dev` to `to` is sent from, where its route names none.
     pub(crate) fn select_source(&self, dev: DevId, to: IpAddr) -> Option<IpAddr> {
-        let on = self.inet.get(&dev).and_then(|inet| inet.select(to));
-        on.or_else(|| self.inet.iter().filter(|(d, _)| **d != dev).find_map(|(_, inet)| inet.select(to)))
+        select(&self.inet, dev, to)
     }
 }
 
+/// An address on the device that is in the destination's subnet, else its first, else the first of any other device,
+/// oldest first (`inet_select_addr`; RFC 6724 in short).
+fn select(inet: &BTreeMap<DevId, Inet>, dev: DevId, to: IpAddr) -> Option<IpAddr> {
+    let on = inet.get(&dev).and_then(|inet| {
+        let near = inet.fitting(to).find(|a| a.net.contains(&to));
+        near.or_else(|| inet.fitting(to).next())
+    });
+    let elsewhere = || inet.values().find_map(|inet| inet.fitting(to).next());
+    on.or_else(elsewhere).map(|a| a.net.addr())
+}
+
 impl Inet {
-    /// The first address of the destination's subnet, else the first of its family.
-    fn select(&self, to: IpAddr) -> Option<IpAddr> {
+    /// The addresses that a packet to `to` may be sent from.
+    fn fitting(&self, to: IpAddr) -> impl Iterator<Item = &IfAddr> {
         let link_local = matches!(to, IpAddr::V6(a) if a.is_unicast_link_local() || a.is_multicast());
         let widest = if link_local { Scope::Link } else { Scope::Universe };
-        let mut fitting = self
-            .addresses
+        self.addresses
             .iter()
-            .filter(|a| Family::of_net(a.net) == Family::of(to) && a.scope <= widest)
-            .filter(|a| Family::of(to) == Family::V4 || (a.scope == Scope::Link) == link_local);
-        let first = fitting.clone().next()?;
-        Some(fitting.find(|a| a.net.contains(&to)).unwrap_or(first).net.addr())
+            .filter(move |a| Family::of_net(a.net) == Family::of(to) && a.scope <= widest)
+            .filter(move |a| Family::of(to) == Family::V4 || (a.scope == Scope::Link) == link_local)
     }
 }
 
@@ -118,7 +124,7 @@ impl Routing for View<'_> {
     }
 
     fn masquerade_source(&self, out: &IfName, to: IpAddr) -> Option<IpAddr> {
-        self.links.get(out).and_then(|dev| self.inet.get(dev)).and_then(|inet| inet.select(to))
+        self.links.get(out).and_then(|dev| select(self.inet, *dev, to))
     }
 
     fn redirect_address(&self, dev: &IfName, to: IpAddr) -> Option<IpAddr> {

@@ -91,13 +91,12 @@ impl World {
     ///
     /// # Errors
     /// Where the node or its device is not there.
-    pub fn fault(&mut self, node: &NodeName, device: &str, fault: Fault) -> Result<(), Unsupported> {
+    pub fn fault(&mut self, node: &NodeName, device: &IfName, fault: Fault) -> Result<(), Unsupported> {
         let ns = self.places.space(node, NsKind::Network).cloned().unwrap_or_else(|| NsName::from(node));
         let object = || format!("a fault of {device}");
         let id = self.ns_for(&ns, object)?;
-        let name = device.parse::<IfName>().map_err(|e| e.to_string());
-        let dev = name.and_then(|name| self.device(id, &name));
-        let dev = dev.map_err(|why| Unsupported { ns: ns.clone(), object: object(), why })?;
+        let refuse = |why| Unsupported { ns: ns.clone(), object: object(), why };
+        let dev = self.device(id, device).map_err(refuse)?;
         self.devices[dev].wire = self.devices[dev].wire.after(fault);
         Ok(())
     }
@@ -354,11 +353,9 @@ impl World {
         }
         let addresses: Vec<IpNet> = inet.addresses.iter().map(|a| a.net).collect();
         stack.fib.remove(|_, e| e.of_address && e.dev == Some(dev));
-        let mut prefixes = Vec::new();
-        for net in addresses {
-            let first = !prefixes.contains(&net.trunc());
-            prefixes.push(net.trunc());
-            for (table, entry) in routes_of(net, dev, up, loopback, first) {
+        for net in &addresses {
+            let primary = addresses.iter().find(|a| a.trunc() == net.trunc()).unwrap_or(net);
+            for (table, entry) in routes_of(*net, dev, up, loopback, *primary) {
                 stack.fib.add(table, entry);
             }
         }
@@ -487,11 +484,11 @@ pub(crate) fn policy_rule(rule: &PolicyRule) -> route::PolicyRule {
     }
 }
 
-/// The routes that an address brings: to itself, to everyone on its subnet, and to the subnet. The routes to the subnet
-/// are those of its first address.
-fn routes_of(net: IpNet, dev: DevId, up: bool, loopback: bool, first: bool) -> Vec<(u32, Entry)> {
+/// The routes that an address brings: to itself, to everyone on its subnet, and to the subnet. All of them prefer the
+/// subnet's first address as their source, and the routes to the subnet come with that one.
+fn routes_of(net: IpNet, dev: DevId, up: bool, loopback: bool, primary: IpNet) -> Vec<(u32, Entry)> {
     let (v4, width) = (Family::of_net(net) == Family::V4, net.max_prefix_len());
-    let source = v4.then(|| net.addr());
+    let source = v4.then(|| primary.addr());
     let entry = |to: IpNet, kind, metric| Entry {
         to,
         kind,
@@ -504,7 +501,7 @@ fn routes_of(net: IpNet, dev: DevId, up: bool, loopback: bool, first: bool) -> V
     let host = |addr: IpAddr| IpNet::new(addr, width).ok();
     let mut routes: Vec<(u32, Entry)> =
         host(net.addr()).into_iter().map(|to| (TABLE_LOCAL, entry(to, AddrType::Local, 0))).collect();
-    if up && first && net.prefix_len() < width {
+    if up && net == primary && net.prefix_len() < width {
         let metric = if v4 { 0 } else { 256 };
         let subnet = net.trunc();
         let broadcast =
