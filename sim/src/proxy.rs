@@ -156,7 +156,7 @@ impl World {
         self.proxies[proxy].links.iter_mut().find(|l| is(l))
     }
 
-    /// Notes that a proxy takes what a client sent on, by a packet that is its own.
+    /// Notes that a proxy takes what a client sent on, by the packet that it sends next.
     fn note_proxied(&mut self, proxy: ProxyId, front: SockId, client: Option<(End, IpAddr)>) {
         let state = &self.proxies[proxy];
         let (ns, to) = (state.ns, state.config.connect);
@@ -165,7 +165,7 @@ impl World {
         let from = client.map(|(end, _)| end).or(socket.remote);
         let (Some(asked), Some(from)) = (asked, from) else { return };
         let l4 = socket.l4_from(from.1);
-        let skb = Skb { packet: packet(from.0, asked, 64, l4), meta: Meta::new(self.cause) };
+        let skb = Skb { packet: packet(from.0, asked, 64, l4), meta: Meta::new(self.flights + 1) };
         self.note(ns, None, &skb, |_| Happened::Proxied { to: to.to_string() });
     }
 }

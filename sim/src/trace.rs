@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::packet::Packet;
 
+mod flight;
 mod text;
 
 /// What happened to a probe's packets, in the order it happened.

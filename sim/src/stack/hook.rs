@@ -111,7 +111,7 @@ pub(crate) struct Devices {
 
 impl Devices {
     fn any(&self) -> Option<DevId> {
-        self.input.or(self.output)
+        self.output.or(self.input)
     }
 }
 

@@ -185,7 +185,7 @@ impl Voyage {
             Change::Connect(..) | Change::Disconnect(..) | Change::Rule(..) => None,
         };
         let done = match fault {
-            Some((node, device, fault)) => self.world.fault(node, device.as_str(), fault),
+            Some((node, device, fault)) => self.world.fault(node, device, fault),
             None => match self.planner.change(change) {
                 Ok(operations) => self.world.apply(&operations),
                 Err(Refused::NotPlanned(what)) => {
