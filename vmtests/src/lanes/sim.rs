@@ -43,7 +43,7 @@ pub(super) fn run(trial: &Trial) -> Result<Vec<Row>, Diagnostics> {
         Ok(under_way) => match under_way.step(line) {
             // What comes after a step that was not done would be asked of another world.
             Verdict::Unsupported { what } => {
-                voyage = Err(format!("a step before it could not be done: {what}"));
+                voyage = Err(format!("a step before it could not be made: {what}"));
                 Verdict::Unsupported { what }
             }
             verdict @ (Verdict::Held | Verdict::Failed { .. } | Verdict::Skipped { .. }) => verdict,
