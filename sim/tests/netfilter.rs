@@ -72,7 +72,7 @@ fn text(packet: &Packet) -> String {
         }
         L4::Tcp(_) => format!("tcp {} {}", packet.source(), packet.destination()),
         L4::Udp(_) => format!("udp {} {}", packet.source(), packet.destination()),
-        _ => panic!("{packet:?}"),
+        L4::Icmp(_) | L4::Sctp(_) | L4::Other(_) => panic!("{packet:?}"),
     }
 }
 

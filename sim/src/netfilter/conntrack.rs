@@ -113,6 +113,12 @@ pub(super) enum Confirmed {
 }
 
 impl Table {
+    /// Another `nf_conntrack_max`.
+    #[cfg(test)]
+    pub(super) const fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
     pub(super) fn get(&self, id: EntryId) -> Option<&Entry> {
         self.slots.get(id.slot)?.as_ref().filter(|e| e.sequence == id.sequence)
     }

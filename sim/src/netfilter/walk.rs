@@ -3,7 +3,7 @@
 //! A rule that nobody can know to match is followed both ways. Where both come to the same, that is the outcome; where
 //! they differ, the outcome hangs on that rule.
 
-use seatrial_core::rules::{Hook, MarkValue, Policy, RejectWith};
+use seatrial_core::rules::{CtState, Hook, MarkValue, Policy, RejectWith};
 
 use super::Why;
 use super::check::DEPTH;
@@ -43,15 +43,15 @@ impl Outcome {
     }
 }
 
-/// Where a walk stands.
+/// Where a walk stands, and what the packet has become.
 #[derive(Clone, Copy)]
-struct Place {
+struct Place<'a> {
     chain: usize,
     /// The next rule.
     rule: usize,
     stack: [(usize, usize); DEPTH],
     depth: usize,
-    mark: u32,
+    view: View<'a>,
     untracked: bool,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Walk<'a> {
     pub view: View<'a>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     /// Runs the chain.
     pub(super) fn run(&self, log: &mut Log<'_>) -> Outcome {
         let place = Place {
@@ -80,20 +80,20 @@ impl Walk<'_> {
             rule: 0,
             stack: [(0, 0); DEPTH],
             depth: 0,
-            mark: self.view.mark,
+            view: self.view,
             untracked: false,
         };
         self.go(place, log, &mut 0)
     }
 
-    fn go(&self, mut place: Place, log: &mut Log<'_>, forks: &mut u32) -> Outcome {
+    fn go(&self, mut place: Place<'a>, log: &mut Log<'_>, forks: &mut u32) -> Outcome {
         let mut fork: Option<Fork> = None;
         let mut differing: Option<Fork> = None;
         let outcome = loop {
             let Some(rule) = self.next_rule(&mut place) else {
                 break self.policy(&place, log);
             };
-            match self.matches(rule, &place) {
+            match self.matches(rule, &place.view) {
                 Known::No => {}
                 Known::Yes => {
                     self.log_hit(rule, log);
@@ -126,7 +126,7 @@ impl Walk<'_> {
     }
 
     /// The next rule, back out of chains that have ended; none where the base chain has.
-    fn next_rule(&self, place: &mut Place) -> Option<&RuleCode> {
+    fn next_rule(&self, place: &mut Place<'_>) -> Option<&RuleCode> {
         loop {
             let rules = self.code.chains.get(place.chain)?.rules.clone();
             if let Some(rule) = self.code.rules.get(rules).and_then(|rules| rules.get(place.rule)) {
@@ -139,12 +139,10 @@ impl Walk<'_> {
         }
     }
 
-    fn matches(&self, rule: &RuleCode, place: &Place) -> Known {
-        let mut view = self.view;
-        view.mark = place.mark;
+    fn matches(&self, rule: &RuleCode, view: &View<'_>) -> Known {
         let mut known = Known::Yes;
         for condition in self.code.conditions.get(rule.conditions.clone()).unwrap_or_default() {
-            match condition.holds(&view) {
+            match condition.holds(view) {
                 Known::Yes => {}
                 // One that does not hold settles it, whatever the others are.
                 Known::No => return Known::No,
@@ -155,8 +153,8 @@ impl Walk<'_> {
     }
 
     /// What the rule does; none where the walk goes on.
-    fn act(&self, rule: &RuleCode, place: &mut Place) -> Option<Outcome> {
-        let end = |end, place: &Place| Some(self.end(end, place, Why::Rule(rule.at)));
+    fn act(&self, rule: &RuleCode, place: &mut Place<'_>) -> Option<Outcome> {
+        let end = |end, place: &Place<'_>| Some(self.end(end, place, Why::Rule(rule.at)));
         match rule.action {
             Action::Continue => None,
             Action::Accept => end(End::Accept, place),
@@ -180,22 +178,25 @@ impl Walk<'_> {
                 None
             }
             Action::Mark(MarkValue { value, mask }) => {
-                place.mark = (place.mark & !mask) ^ value;
+                place.view.mark = (place.view.mark & !mask) ^ value;
                 None
             }
             Action::NoTrack => {
                 // Only what conntrack has not seen yet.
-                place.untracked |= self.view.entry.is_none();
+                if place.view.entry.is_none() {
+                    place.view.state = CtState::Untracked;
+                    place.untracked = true;
+                }
                 None
             }
         }
     }
 
-    const fn end(&self, end: End, place: &Place, why: Why) -> Outcome {
-        Outcome { end, mark: place.mark, untracked: place.untracked, why }
+    const fn end(&self, end: End, place: &Place<'_>, why: Why) -> Outcome {
+        Outcome { end, mark: place.view.mark, untracked: place.untracked, why }
     }
 
-    fn policy(&self, place: &Place, log: &mut Log<'_>) -> Outcome {
+    fn policy(&self, place: &Place<'_>, log: &mut Log<'_>) -> Outcome {
         let policy = self.base.base.policy;
         let at = self.base.at;
         log.note(|| {
@@ -237,7 +238,7 @@ fn decide(outcome: Outcome, forks: [Option<Fork>; 2], log: &mut Log<'_>) -> Outc
     Outcome { end: End::Unknown, why: Why::UnknownMatch(fork.rule), ..outcome }
 }
 
-impl Place {
+impl Place<'_> {
     const fn enter(&mut self, chain: usize) {
         self.chain = chain;
         self.rule = 0;

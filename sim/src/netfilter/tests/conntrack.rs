@@ -168,3 +168,45 @@ fn a_flow_is_flushed_by_any_of_its_addresses() {
         assert_eq!(host.entries().len(), left, "{addr}");
     }
 }
+
+#[test]
+fn c4_a_full_table_drops_what_is_new_until_an_unanswered_flow_can_be_given_up() {
+    let mut host = Host::new(STATES);
+    host.netfilter.table.set_max(2);
+    for port in [4000, 4001] {
+        let query = udp(&format!("203.0.113.50:{port}"), "192.0.2.2:53");
+        host.forward(query, "eth0", "bridge1").unwrap();
+        host.forward(answer(&query, TcpFlags::default()), "bridge1", "eth0").unwrap();
+        host.wait_s(3);
+        host.forward(query, "eth0", "bridge1").unwrap();
+    }
+    let third = udp("203.0.113.50:4002", "192.0.2.2:53");
+    let verdict = host.forward(third, "eth0", "bridge1").unwrap_err();
+    assert_eq!(host.why(verdict), "conntrack: its table is full");
+    // The two are assured for two minutes; then their places are free.
+    host.wait_s(121);
+    host.forward(third, "eth0", "bridge1").unwrap();
+    host.forward(udp("203.0.113.50:4003", "192.0.2.2:53"), "eth0", "bridge1").unwrap();
+    // Nobody has answered these: one of them is given up for the next.
+    host.forward(udp("203.0.113.50:4004", "192.0.2.2:53"), "eth0", "bridge1").unwrap();
+    assert_eq!(host.entries().len(), 2);
+}
+
+#[test]
+fn n7_two_packets_of_one_udp_flow_share_the_entry_of_the_one_that_was_first() {
+    let mut host = Host::new(STATES);
+    let mut pass = |at, packet: &mut Packet, ct: &mut CtInfo| {
+        assert_eq!(host.hook(at, packet, ct, ("eth0", "bridge1")), Verdict::Accept);
+    };
+    let mut both = [udp("203.0.113.50:4000", "192.0.2.2:53"); 2];
+    let mut carried = [CtInfo::NONE; 2];
+    // As a flood copies a packet, or two threads send from one socket: both are NEW before either is confirmed.
+    for (packet, ct) in both.iter_mut().zip(&mut carried) {
+        pass(Hook::Prerouting, packet, ct);
+    }
+    for (packet, ct) in both.iter_mut().zip(&mut carried) {
+        pass(Hook::Postrouting, packet, ct);
+    }
+    assert_eq!(carried[0], carried[1]);
+    assert_eq!(host.entries().len(), 1);
+}

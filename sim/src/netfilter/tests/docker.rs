@@ -144,3 +144,25 @@ fn a_port_that_is_not_published_is_dropped_by_the_chain_of_the_network() {
     assert_eq!(host.why(verdict), "filter DOCKER 3: -A DOCKER ! -i bridge1 -o bridge1 -j DROP");
     assert!(host.entries().is_empty(), "c1: what is dropped leaves no entry");
 }
+
+#[test]
+fn ipv6_is_translated_as_ipv4_is() {
+    let mut host = Host::v6(
+        "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n\
+         -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n\
+         -A POSTROUTING -s 2001:db8:2::/64 ! -o bridge1 -j MASQUERADE\n\
+         -A DOCKER ! -s fe80::/10 ! -i bridge1 -p tcp -m tcp --dport 8080 -j DNAT --to-destination [2001:db8:2::2]:80\n\
+         COMMIT\n",
+    );
+    let sent = syn("[2001:db8:1::50]:40000", "[2001:db8:1::10]:8080");
+    let arrived = host.forward(sent, "eth0", "bridge1").unwrap();
+    assert_eq!(arrived.destination(), "[2001:db8:2::2]:80");
+    let reply = host.forward(answer(&arrived, SYN_ACK), "bridge1", "eth0").unwrap();
+    assert_eq!(reply.source(), "[2001:db8:1::10]:8080");
+
+    let ping = echo("2001:db8:2::2", "2001:db8:1::50", 7, false);
+    let left = host.forward(ping, "bridge1", "eth0").unwrap();
+    assert_eq!(left.src, ip("2001:db8:1::10"));
+    let reply = host.forward(answer(&left, TcpFlags::default()), "eth0", "bridge1").unwrap();
+    assert_eq!(reply.dst, ip("2001:db8:2::2"));
+}
