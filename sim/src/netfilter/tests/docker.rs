@@ -166,3 +166,30 @@ fn ipv6_is_translated_as_ipv4_is() {
     let reply = host.forward(answer(&left, TcpFlags::default()), "eth0", "bridge1").unwrap();
     assert_eq!(reply.dst, ip("2001:db8:2::2"));
 }
+
+#[test]
+fn a_packet_of_a_known_flow_allocates_nothing() {
+    let mut host = Host::new(RULES);
+    let packet = syn(LAN, "203.0.113.10:8080");
+    host.forward(packet, "eth0", "bridge1").unwrap();
+    let (eth0, bridge1) = (name("eth0"), name("bridge1"));
+    let count = allocation_counter::measure(|| {
+        let (mut packet, mut ct) = (packet, CtInfo::NONE);
+        for at in [Hook::Prerouting, Hook::Forward, Hook::Postrouting] {
+            let mut ctx = Context {
+                now_us: 0,
+                seed: &mut host.seed,
+                input: Some(&eth0),
+                output: (at != Hook::Prerouting).then_some(&bridge1),
+                bridged: None,
+                next_hop: None,
+                routing: &host.addresses,
+                ns: &host.ns,
+                flight: 1,
+                hops: None,
+            };
+            assert_eq!(host.netfilter.hook(at, &mut packet, &mut ct, &mut ctx), Verdict::Accept);
+        }
+    });
+    assert_eq!(count.count_total, 0);
+}
