@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+/// The most that is reported at once; what is wrong beyond that is counted.
+pub const MAX_DIAGNOSTICS: usize = 100;
+
 /// A text the user wrote, and the name it is reported under.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
@@ -136,6 +139,11 @@ impl Diagnostics {
         }
         self.0.sort_by(|a, b| (&a.at.source, a.at.span.start).cmp(&(&b.at.source, b.at.span.start)));
         self.0.dedup();
+        if let Some(rest) = self.0.len().checked_sub(MAX_DIAGNOSTICS).filter(|rest| *rest > 0) {
+            self.0.truncate(MAX_DIAGNOSTICS);
+            let last = self.0.last().map(|d| d.at.clone());
+            self.0.extend(last.map(|at| Diagnostic::new(at, format!("and {rest} more from here on"))));
+        }
         Err(self)
     }
 }

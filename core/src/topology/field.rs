@@ -8,6 +8,9 @@ use crate::topology::yaml::{Key, Node, Value};
 
 /// The known word that is spelled most like `word`, where one is near enough to have been meant.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > 64 {
+        return None;
+    }
     let distances = known.into_iter().map(|key| (strsim::damerau_levenshtein(word, key), key));
     distances.min().filter(|(distance, _)| *distance <= 1 + word.chars().count() / 3).map(|(_, key)| key)
 }
@@ -76,6 +79,16 @@ impl<'a> Field<'a> {
                 None
             }
         }
+    }
+
+    /// A scalar that says a `T`, whose own refusal says nothing to a reader.
+    pub(super) fn parse_as<T: FromStr>(self, expected: &str, out: &mut Diagnostics) -> Option<T> {
+        let text = self.text(out)?;
+        let value = text.parse().ok();
+        if value.is_none() {
+            out.push(self.bad(format!("'{}' is '{text}'", self.name)).expected(expected));
+        }
+        value
     }
 
     /// A boolean, in quotes or not, in the spellings that Compose takes (compose-go, loader/interpolate.go).

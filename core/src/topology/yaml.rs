@@ -1,18 +1,22 @@
 //! YAML as a tree in which every node knows where it stands, with limits that no alias bomb passes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use crate::diagnostic::{At, Diagnostic, Diagnostics, Source};
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
-/// The most nodes of one file, aliases counted as what they stand for.
+/// The most nodes of one file, aliases counted as what they stand for, and a long scalar as one node for each KiB.
 pub const MAX_NODES: usize = 100_000;
-/// The deepest nesting.
+/// The deepest nesting, aliases counted as what they stand for.
 pub const MAX_DEPTH: usize = 64;
+
+/// The key that merges mappings into the one it stands in (YAML 1.1, language-independent types: merge).
+pub const MERGE: &str = "<<";
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +84,32 @@ impl Node {
         }
     }
 
+    /// Whether this says the same as `other`, wherever the two stand.
+    #[must_use]
+    pub fn says_same(&self, other: &Self) -> bool {
+        match (&self.value, &other.value) {
+            (Value::Scalar(a), Value::Scalar(b)) => a == b,
+            (Value::Sequence(a), Value::Sequence(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.says_same(b))
+            }
+            (Value::Mapping(a), Value::Mapping(b)) => {
+                let same = |(a, b): (&(Key, Self), &(Key, Self))| a.0.name == b.0.name && a.1.says_same(&b.1);
+                a.len() == b.len() && a.iter().zip(b).all(same)
+            }
+            (Value::Scalar(_) | Value::Sequence(_) | Value::Mapping(_), _) => false,
+        }
+    }
+
+    /// How many nodes this is, itself and all below.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match &self.value {
+            Value::Scalar(_) => 1,
+            Value::Sequence(items) => 1 + items.iter().map(Self::count).sum::<usize>(),
+            Value::Mapping(entries) => 1 + entries.iter().map(|(_, node)| node.count()).sum::<usize>(),
+        }
+    }
+
     /// What a reader would call this: "a mapping", "a number", …
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -123,7 +153,18 @@ struct Open {
     node: Node,
     anchor: usize,
     key: Option<Key>,
+    /// The keys so far, and where each stands.
+    keys: BTreeMap<String, At>,
+    size: Size,
+}
+
+/// How large a node is, for the limits.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    /// Nodes, itself and all below.
     nodes: usize,
+    /// Levels of collections, itself and all below.
+    levels: usize,
 }
 
 struct Tree<'a> {
@@ -131,7 +172,7 @@ struct Tree<'a> {
     /// Byte offsets of the text's characters: the parser counts characters.
     offsets: Vec<usize>,
     open: Vec<Open>,
-    anchors: BTreeMap<usize, (Node, usize)>,
+    anchors: BTreeMap<usize, (Node, Size)>,
     nodes: usize,
     root: Option<Node>,
 }
@@ -149,10 +190,12 @@ impl<'a> Tree<'a> {
 
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Diagnostics> {
         let at = self.at(span);
-        let tag_of = |tag: Option<std::borrow::Cow<'_, saphyr_parser::Tag>>| tag.map(|t| t.suffix.clone());
+        let tag_of = |tag: Option<Cow<'_, Tag>>| tag.map(|t| t.suffix.clone());
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let scalar = Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain };
+                let says_string = tag.as_ref().is_some_and(|t| t.is_yaml_core_schema() && t.suffix == "str");
+                let plain = style == ScalarStyle::Plain && !says_string;
+                let scalar = Scalar { text: text.into_owned(), plain };
                 self.leaf(Node { at, value: Value::Scalar(scalar), tag: tag_of(tag) }, anchor)
             }
             Event::Alias(anchor) => self.alias(anchor, at),
@@ -182,32 +225,40 @@ impl<'a> Tree<'a> {
     }
 
     fn leaf(&mut self, node: Node, anchor: usize) -> Result<(), Diagnostics> {
-        self.count(1, &node.at)?;
-        self.place(node, anchor, 1)
+        let kib = match &node.value {
+            Value::Scalar(scalar) => scalar.text.len() / 1024,
+            Value::Sequence(_) | Value::Mapping(_) => 0,
+        };
+        let size = Size { nodes: 1 + kib, levels: 0 };
+        self.count(size.nodes, &node.at)?;
+        self.place(node, anchor, size)
     }
 
     fn alias(&mut self, anchor: usize, at: At) -> Result<(), Diagnostics> {
-        let Some((node, nodes)) = self.anchors.get(&anchor) else {
+        let Some((node, size)) = self.anchors.get(&anchor) else {
             return Err(Diagnostic::new(at, "an alias inside what it stands for")
                 .expected("an alias of an anchor that ended before it")
                 .into());
         };
-        let nodes = *nodes;
-        if self.nodes + nodes > MAX_NODES {
-            return self.count(nodes, &at);
+        let size = *size;
+        if self.nodes + size.nodes > MAX_NODES {
+            return self.count(size.nodes, &at);
+        }
+        if self.open.len() + size.levels > MAX_DEPTH {
+            return Err(too_deep(at));
         }
         let node = node.clone();
-        self.nodes += nodes;
-        self.place(node, 0, nodes)
+        self.nodes += size.nodes;
+        self.place(node, 0, size)
     }
 
     fn start(&mut self, node: Node, anchor: usize) -> Result<(), Diagnostics> {
         self.count(1, &node.at)?;
         if self.open.len() >= MAX_DEPTH {
-            let found = format!("more than {MAX_DEPTH} levels of nesting");
-            return Err(Diagnostic::new(node.at, found).into());
+            return Err(too_deep(node.at));
         }
-        self.open.push(Open { node, anchor, key: None, nodes: 1 });
+        let size = Size { nodes: 1, levels: 1 };
+        self.open.push(Open { node, anchor, key: None, keys: BTreeMap::new(), size });
         Ok(())
     }
 
@@ -223,23 +274,25 @@ impl<'a> Tree<'a> {
         let flow = self.source.text[start..].starts_with(['{', '[']);
         let end = if flow { at.span.end } else { last.unwrap_or(at.span.end) };
         open.node.at.span = start..end.max(start);
-        self.place(open.node, open.anchor, open.nodes)
+        self.place(open.node, open.anchor, open.size)
     }
 
-    fn place(&mut self, node: Node, anchor: usize, nodes: usize) -> Result<(), Diagnostics> {
+    fn place(&mut self, node: Node, anchor: usize, size: Size) -> Result<(), Diagnostics> {
         if anchor > 0 {
-            self.anchors.insert(anchor, (node.clone(), nodes));
+            self.count(size.nodes, &node.at)?;
+            self.anchors.insert(anchor, (node.clone(), size));
         }
         let Some(parent) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
         };
-        parent.nodes += nodes;
+        parent.size.nodes += size.nodes;
+        parent.size.levels = parent.size.levels.max(size.levels + 1);
         match &mut parent.node.value {
             Value::Sequence(items) => items.push(node),
             Value::Mapping(entries) => match parent.key.take() {
                 Some(key) => entries.push((key, node)),
-                None => parent.key = Some(key_of(node, entries)?),
+                None => parent.key = Some(key_of(node, &mut parent.keys)?),
             },
             Value::Scalar(_) => {}
         }
@@ -255,18 +308,23 @@ impl<'a> Tree<'a> {
     }
 }
 
-fn key_of(node: Node, entries: &[(Key, Node)]) -> Result<Key, Diagnostics> {
+fn too_deep(at: At) -> Diagnostics {
+    Diagnostic::new(at, format!("more than {MAX_DEPTH} levels of nesting")).into()
+}
+
+/// The node as a key that is not among `keys`; Compose's `<<` may stand more than once.
+fn key_of(node: Node, keys: &mut BTreeMap<String, At>) -> Result<Key, Diagnostics> {
     let kind = node.kind();
     let Value::Scalar(scalar) = node.value else {
         return Err(Diagnostic::new(node.at, format!("{kind} as a key")).expected("a string").into());
     };
     let key = Key { at: node.at, name: scalar.text };
-    match entries.iter().find(|(k, _)| k.name == key.name && key.name != "<<") {
-        Some((first, _)) => {
+    match keys.insert(key.name.clone(), key.at.clone()) {
+        Some(first) if key.name != MERGE => {
             let twice = Diagnostic::new(key.at, format!("the key '{}' stands twice", key.name));
-            Err(twice.expected("each key once").related(first.at.clone(), "first").into())
+            Err(twice.expected("each key once").related(first, "first").into())
         }
-        None => Ok(key),
+        Some(_) | None => Ok(key),
     }
 }
 
@@ -314,6 +372,26 @@ mod tests {
             twice,
             "t.yaml:3:1: the key 'a' stands twice (expected each key once); first at t.yaml:1:1"
         );
+    }
+
+    #[test]
+    fn aliases_of_a_long_text_count_as_much_as_the_text() {
+        let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(900_000), "*a, ".repeat(1000));
+        assert!(read(&text).unwrap_err().to_string().contains("more than 100000 values"));
+    }
+
+    #[test]
+    fn aliases_nest_no_deeper_than_what_is_written_out() {
+        let mut text = String::from("a0: &a0 [x]\n");
+        for i in 1..70 {
+            text += &format!("a{i}: &a{i} [*a{}]\n", i - 1);
+        }
+        assert!(read(&text).unwrap_err().to_string().contains("64 levels"));
+    }
+
+    #[test]
+    fn a_tag_makes_a_number_a_string() {
+        assert_eq!(read("!!str 80").unwrap().kind(), "a string");
     }
 
     #[test]

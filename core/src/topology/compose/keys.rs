@@ -3,8 +3,9 @@
 //! The lists are those of the Compose Specification (compose-spec.json). What is in neither list of its mapping is an
 //! error with the nearest known key; `x-` keys are anyone's.
 
+use super::check;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::topology::field;
+use crate::topology::field::Field;
 use crate::topology::yaml::{Node, Value};
 
 /// The top level of a file.
@@ -115,30 +116,100 @@ pub(super) const SERVICE_READ_PAST: &[&str] = &[
 pub(super) const PORT: &[&str] =
     &["name", "mode", "host_ip", "target", "published", "protocol", "app_protocol"];
 
+/// A network of the top level.
+pub(super) const NETWORK: &[&str] = &[
+    "name",
+    "driver",
+    "driver_opts",
+    "ipam",
+    "external",
+    "internal",
+    "enable_ipv4",
+    "enable_ipv6",
+    "attachable",
+    "labels",
+];
+
+/// `ipam` of a network.
+pub(super) const IPAM: &[&str] = &["driver", "config", "options"];
+
+/// An entry of `ipam.config`.
+pub(super) const POOL: &[&str] = &["subnet", "ip_range", "gateway", "aux_addresses"];
+
+/// A network of a service.
+pub(super) const ATTACHMENT: &[&str] = &[
+    "aliases",
+    "interface_name",
+    "ipv4_address",
+    "ipv6_address",
+    "link_local_ips",
+    "mac_address",
+    "driver_opts",
+    "priority",
+    "gw_priority",
+];
+
+/// `deploy` of a service.
+pub(super) const DEPLOY: &[&str] = &[
+    "mode",
+    "endpoint_mode",
+    "replicas",
+    "labels",
+    "rollback_config",
+    "update_config",
+    "resources",
+    "restart_policy",
+    "placement",
+];
+
+/// An entry of `depends_on`.
+pub(super) const DEPENDENCY: &[&str] = &["condition", "restart", "required"];
+
+/// The long form of an entry of a service's `volumes`.
+pub(super) const MOUNT: &[&str] =
+    &["type", "source", "target", "read_only", "consistency", "bind", "volume", "tmpfs", "image"];
+
 /// Whether every key of the mapping `node` is in `known`; `place` names the mapping.
 pub(super) fn check(node: &Node, known: &[&str], place: &str, out: &mut Diagnostics) -> bool {
     check_all(node, &[known], place, out)
 }
 
+/// Whether `node`, which stands under `name`, is a mapping at all; its keys are checked as by [`check`].
+pub(super) fn check_mapping(
+    name: &str,
+    node: &Node,
+    known: &[&str],
+    place: &str,
+    out: &mut Diagnostics,
+) -> bool {
+    let is_mapping = matches!(node.value, Value::Mapping(_));
+    if is_mapping {
+        check(node, known, place, out);
+    } else {
+        out.push(Field { name, node }.wrong("a mapping"));
+    }
+    is_mapping
+}
+
 /// As [`check`], with several lists.
 pub(super) fn check_all(node: &Node, known: &[&[&str]], place: &str, out: &mut Diagnostics) -> bool {
     let Value::Mapping(entries) = &node.value else { return true };
-    let is_known = |name: &str| name.starts_with("x-") || known.iter().any(|list| list.contains(&name));
-    let unknown = entries.iter().filter(|(key, _)| !is_known(&key.name));
-    let refused = unknown.map(|(key, _)| {
-        let found = format!("unknown key '{}' in {place}", key.name);
-        Diagnostic::new(key.at.clone(), found).expected(suggestion(&key.name, known))
-    });
-    let refused: Vec<_> = refused.collect();
-    let fine = refused.is_empty();
-    out.extend(refused);
-    fine
+    let before = out.0.len();
+    for (key, _) in entries {
+        let is_known = known.iter().any(|list| list.contains(&key.name.as_str()));
+        if !is_known && !key.name.starts_with("x-") {
+            let found = format!("unknown key '{}' in {place}", key.name);
+            let expected = suggestion(&key.name, known, out);
+            out.push(Diagnostic::new(key.at.clone(), found).expected(expected));
+        }
+    }
+    out.0.len() == before
 }
 
 /// The known key that is spelled most like `name`, or all of them where they are few, or that it be left out.
-fn suggestion(name: &str, known: &[&[&str]]) -> String {
+fn suggestion(name: &str, known: &[&[&str]], out: &Diagnostics) -> String {
     let all = || known.iter().flat_map(|list| list.iter().copied());
-    match field::nearest(name, all()) {
+    match check::suggest(name, all(), out) {
         Some(key) => format!("'{key}'"),
         None if all().count() <= 12 => format!("one of {}", all().collect::<Vec<_>>().join(", ")),
         None => "a key of the Compose Specification, or one that begins with x-".to_owned(),
