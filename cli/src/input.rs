@@ -74,6 +74,7 @@ fn reading(project_name: Option<String>, profiles: BTreeSet<String>) -> Options 
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect(),
         directory: env::current_dir().unwrap_or_default(),
+        at: None,
     }
 }
 
