@@ -3,10 +3,10 @@
 //! A packet is given to [`Netfilter::hook`] at each hook it passes, with what it carries of conntrack ([`CtInfo`]),
 //! and comes back rewritten and with a [`Verdict`]. Whoever calls routes, sends answers and keeps time.
 //!
-//! * [`check`]: what the kernel would not load. [`compile`]: rules made ready to run.
-//! * [`condition`]: whether a rule matches. [`walk`]: which rule decides.
-//! * [`conntrack`]: flows. [`nat`]: their translation.
-//! * [`log`]: hops of the trace. [`words`]: verdicts put into words.
+//! * `check`: what the kernel would not load. `compile`: rules made ready to run.
+//! * `condition`: whether a rule matches. `walk`: which rule decides.
+//! * `conntrack`: flows. `nat`: their translation.
+//! * `log`: hops of the trace. `words`: verdicts put into words.
 
 use std::net::IpAddr;
 

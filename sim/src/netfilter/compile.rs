@@ -210,7 +210,7 @@ impl Code {
         let start = self.rules.len();
         for (index, rule) in chain.rules.iter().enumerate() {
             let conditions = self.conditions.len();
-            self.conditions.extend(rule.matches.iter().flat_map(Condition::new));
+            self.conditions.extend(rule.matches.iter().flat_map(Condition::all_of));
             let named = |name: &str| table.chains.iter().position(|c| c.name == name).map(|i| first + i);
             self.rules.push(RuleCode {
                 conditions: conditions..self.conditions.len(),

@@ -127,8 +127,8 @@ fn device(is: &Is<IfPattern>) -> Is<Device> {
 }
 
 impl Condition {
-    /// The condition a match is; none for a comment. `-m tcp` may be two: see [`Condition::more`].
-    pub(super) fn new(of: &Match) -> Vec<Self> {
+    /// The conditions a match stands for: none for a comment, up to three for `-m tcp`.
+    pub(super) fn all_of(of: &Match) -> Vec<Self> {
         vec![match of {
             Match::Source(net) => Self::Source(*net),
             Match::Destination(net) => Self::Destination(*net),

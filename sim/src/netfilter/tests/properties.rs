@@ -76,6 +76,18 @@ proptest! {
     }
 
     #[test]
+    fn conntrack_tuples_are_unique(flows in prop::collection::vec(opening(), 1..60), seed: u64) {
+        let mut host = Host::new(RULES);
+        host.seed = Seed::new(seed);
+        for (sent, input, output) in flows {
+            let _ = host.forward(sent, input, output);
+        }
+        let entries = host.netfilter.table.alive(host.now_us);
+        let tuples: BTreeSet<_> = entries.iter().flat_map(|e| [e.original, e.reply]).collect();
+        prop_assert_eq!(tuples.len(), 2 * entries.len());
+    }
+
+    #[test]
     fn walking_is_deterministic(flows in prop::collection::vec(opening(), 1..40), seed: u64) {
         prop_assert_eq!(run(&flows, seed), run(&flows, seed));
     }

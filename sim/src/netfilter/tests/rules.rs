@@ -223,3 +223,13 @@ fn rules_that_no_kernel_would_load_are_refused() {
         "table nat, chain PREROUTING, rule 1: this target may not be used at PREROUTING"
     );
 }
+
+#[test]
+fn a_host_with_ufw_is_a_riddle_only_where_it_limits_a_rate() {
+    let rules = include_str!("../../../../fixtures/rules/ufw/iptables-save.txt");
+    let mut host = Host::new(rules);
+    let mut receive = |port| host.receive(syn("203.0.113.50:4000", &format!("203.0.113.10:{port}")), "eth0");
+    assert!(matches!(receive(22), Err(Verdict::Depends(_))), "-m recent: how often did it come before?");
+    assert!(receive(443).is_ok());
+    assert!(matches!(receive(5432), Err(Verdict::Drop(_))), "-m limit only before LOG");
+}
