@@ -142,3 +142,71 @@ impl World {
         matches!(self.devices[dev].kind, Kind::Ipvlan { .. })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use seatrial_core::plan::{Link, LinkKind, NsName, Object, Parent};
+    use seatrial_core::topology::{IpvlanFlag, IpvlanMode};
+
+    use crate::testbed::{Bed, ask, name};
+
+    /// A host with two shares of its `eth0`, and another machine on the wire that has a route to them by it.
+    fn shares(mode: IpvlanMode, flag: IpvlanFlag, red: &str, blue: &str) -> Bed {
+        let bed = Bed::new().machine("lan", "203.0.113.50/24").machine("host", "203.0.113.10/24");
+        let share = |bed: Bed, node: &str, address: &str| {
+            let parent = Parent { ns: NsName("host".to_owned()), name: name("eth0") };
+            let kind = LinkKind::Ipvlan { parent, mode, flag };
+            let link = Link { name: name("eth0"), kind, mac: None, mtu: None, master: None };
+            bed.node(node)
+                .with(node, Object::Link(link))
+                .addresses(node, "eth0", &[address])
+                .with(node, Object::Up(name("eth0")))
+                .route(node, "default dev eth0")
+                .listen(node, "80/tcp")
+        };
+        share(share(bed, "red", red), "blue", blue)
+            .route("lan", "10.7.1.0/24 via 203.0.113.10")
+            .listen("lan", "7000/tcp")
+            .listen("host", "9000/tcp")
+    }
+
+    // What is expected below was measured on Linux 6.1.
+
+    #[test]
+    fn layer_2_shares_meet_each_other_and_the_wire_and_never_their_host() {
+        let bed = shares(IpvlanMode::L2, IpvlanFlag::Bridge, "203.0.113.70/24", "203.0.113.71/24");
+        let mut world = bed.world();
+        for (line, outcome) in [
+            ("red -> 203.0.113.71:80/tcp", "reaches blue:80 from 203.0.113.70"),
+            ("lan -> 203.0.113.70:80/tcp", "reaches red:80 from 203.0.113.50"),
+            ("red -> 203.0.113.50:7000/tcp", "reaches lan:7000 from 203.0.113.70"),
+            ("red -> 203.0.113.10:9000/tcp", "unreachable (host)"),
+            ("host -> 203.0.113.70:80/tcp", "unreachable (host)"),
+        ] {
+            assert_eq!(ask(&mut world, line), outcome, "{line}");
+        }
+    }
+
+    #[test]
+    fn private_shares_reach_the_wire_and_not_each_other() {
+        let bed = shares(IpvlanMode::L2, IpvlanFlag::Private, "203.0.113.70/24", "203.0.113.71/24");
+        let mut world = bed.world();
+        assert_eq!(ask(&mut world, "red -> 203.0.113.71:80/tcp"), "unreachable (host)");
+        assert_eq!(ask(&mut world, "lan -> 203.0.113.70:80/tcp"), "reaches red:80 from 203.0.113.50");
+    }
+
+    #[test]
+    fn layer_3_shares_are_routed_and_have_no_neighbours() {
+        for mode in [IpvlanMode::L3, IpvlanMode::L3s] {
+            let mut world = shares(mode, IpvlanFlag::Bridge, "10.7.1.10/24", "10.7.1.11/24").world();
+            for (line, outcome) in [
+                ("red -> 10.7.1.11:80/tcp", "reaches blue:80 from 10.7.1.10"),
+                ("red -> 10.7.1.99:80/tcp", "dropped"),
+                ("lan -> 10.7.1.10:80/tcp", "reaches red:80 from 203.0.113.50"),
+                ("red -> 203.0.113.10:9000/tcp", "dropped"),
+            ] {
+                assert_eq!(ask(&mut world, line), outcome, "{mode:?}: {line}");
+            }
+        }
+    }
+}

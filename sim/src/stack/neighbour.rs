@@ -203,7 +203,8 @@ impl World {
         let family = Family::of(message.target);
         let deaf =
             self.devices[dev].no_arp() || (family == Family::V6 && self.stacks[ns].conf(dev).disable_ipv6);
-        if deaf || message.sender_mac == self.devices[dev].mac {
+        // One's own question, come back. Another's may have the same MAC address: ipvlan's shares do.
+        if deaf || self.stacks[ns].addresses_of(dev).any(|own| own.addr() == message.sender) {
             return;
         }
         let gratuitous = message.sender == message.target;

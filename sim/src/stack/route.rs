@@ -197,7 +197,8 @@ impl Stack {
     fn doubted(&self, dev: DevId, packet: &Packet, dev_name: &IfName) -> Option<(&'static str, String)> {
         let (all, conf) = (self.settings.all, self.conf(dev));
         let strictness = all.rp_filter.max(conf.rp_filter);
-        let (src, mark) = (packet.src, packet.mark);
+        let src = packet.src;
+        let mark = if all.src_valid_mark || conf.src_valid_mark { packet.mark } else { 0 };
         let accept_local = all.accept_local || conf.accept_local;
         if self.is_local(src) && !accept_local {
             return Some(("IP_LOCAL_SOURCE", format!("{src} is an address of {} itself", self.name)));
@@ -299,8 +300,11 @@ fn martian(stack: &Stack, dev: DevId, packet: &Packet, name: &IfName) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use seatrial_core::plan::{self, Object};
+
     use super::*;
     use crate::arena::Id as _;
+    use crate::testbed::{ask, name, pair};
 
     fn entry(to: &str, dev: u32, metric: u32) -> Entry {
         Entry {
@@ -350,6 +354,24 @@ mod tests {
         assert_eq!(dev_to(&fib, flow("192.0.2.7", "10.0.0.1")), Some(2));
         assert_eq!(dev_to(&fib, flow("192.0.2.7", "11.0.0.1")), Some(1));
         assert_eq!(dev_to(&fib, flow("198.51.100.7", "10.0.0.1")), Some(1));
+    }
+
+    #[test]
+    fn a_mark_has_a_part_in_the_way_back_only_where_src_valid_mark_is_on() {
+        let mark =
+            "*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j MARK --set-xmark 0x1/0xffffffff\nCOMMIT\n";
+        let rule =
+            plan::PolicyRule { priority: 9, from: None, to: None, iif: None, fwmark: Some((1, 1)), table: 9 };
+        let to = "10.0.0.0/24".parse().unwrap();
+        let dev = Some(name("eth1"));
+        let route = plan::Route { to, via: None, dev, table: Some(9), metric: None, source: None };
+        for (setting, outcome) in [(0, "reaches b from 10.0.0.1"), (1, "dropped")] {
+            let bed = pair().plug("b", "eth1", ("wire", "sw"), &["10.9.0.1/24"]).rules("b", mark);
+            let bed = bed.with("b", Object::Route(route.clone())).with("b", Object::PolicyRule(rule.clone()));
+            let bed = bed.sysctl("b", "net.ipv4.conf.eth0.rp_filter=1");
+            let bed = bed.sysctl("b", &format!("net.ipv4.conf.all.src_valid_mark={setting}"));
+            assert_eq!(ask(&mut bed.world(), "a -> 10.0.0.2/icmp"), outcome, "{setting}");
+        }
     }
 
     #[test]

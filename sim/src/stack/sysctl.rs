@@ -9,6 +9,7 @@ use super::Stack;
 pub(crate) struct Conf {
     pub(crate) forwarding: bool,
     pub(crate) rp_filter: u8,
+    pub(crate) src_valid_mark: bool,
     pub(crate) route_localnet: bool,
     pub(crate) accept_local: bool,
     pub(crate) arp_ignore: u8,
@@ -157,6 +158,7 @@ impl Conf {
             (_, name) if INDIFFERENT_CONF.contains(&name) => {}
             (Family::V4, "forwarding") => self.forwarding = flag(value)?,
             (Family::V4, "rp_filter") => self.rp_filter = number(value)?,
+            (Family::V4, "src_valid_mark") => self.src_valid_mark = flag(value)?,
             (Family::V4, "route_localnet") => self.route_localnet = flag(value)?,
             (Family::V4, "accept_local") => self.accept_local = flag(value)?,
             (Family::V4, "arp_ignore") => self.arp_ignore = number(value)?,
