@@ -190,3 +190,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_trial_can_be_read() {
+    insta::glob!("../../fixtures/trials", "**/*.trial.yaml", |path| {
+        let root = fixtures().0.canonicalize().unwrap();
+        let path = path.canonicalize().unwrap().strip_prefix(&root).unwrap().to_owned();
+        let trial = trial::read(&path, &fixtures(), &Options::default());
+        let folder = path.parent().and_then(Path::file_name).and_then(|n| n.to_str());
+        assert_eq!(trial.map(|t| t.group).as_deref(), Ok(folder.unwrap()));
+    });
+}

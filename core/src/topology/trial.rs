@@ -247,14 +247,9 @@ impl Reader<'_> {
             );
             return Ok(None);
         }
-        let mut found = Vec::new();
-        for (path, at) in paths {
-            let path = self.folder.join(path);
-            // Asked for here, so that a file that is not there is reported where it is named.
-            files::load(self.files, &path, &at)?;
-            found.push(path);
-        }
-        compose::read(&found, self.files, self.options).map(Some)
+        let paths: Vec<PathBuf> = paths.into_iter().map(|(path, _)| self.folder.join(path)).collect();
+        let options = Options { at: Some(field.at()), ..self.options.clone() };
+        compose::read(&paths, self.files, &options).map(Some)
     }
 }
 
