@@ -50,7 +50,6 @@ impl Planner {
             Change::Start(node) => self.on(node, start),
             Change::Replace(node) => {
                 let mut ops = self.on(node, |engine, index| {
-                    free_of_guests(engine, index, "replacing")?;
                     engine.recreate_container(index);
                     Ok(())
                 })?;
@@ -85,24 +84,7 @@ impl Planner {
 }
 
 fn start(engine: &mut Dockerd, index: usize) -> Result<(), Refused> {
-    free_of_guests(engine, index, "starting")?;
     Ok(engine.start_container(index)?)
-}
-
-/// A container whose namespaces others are still in: they would stay in the old ones.
-fn free_of_guests(engine: &Dockerd, index: usize, what: &str) -> Result<(), Refused> {
-    let Some(ctr) = engine.containers.get(index) else { return Ok(()) };
-    let guest = engine.containers.iter().filter(|c| c.is_running() && c.node() != ctr.node()).find_map(|c| {
-        let kind = NsKind::ALL.into_iter().find(|k| engine.owner(*k, &c.spec) == *ctr.node())?;
-        Some((c.node(), kind))
-    });
-    match guest {
-        Some((guest, kind)) if what == "replacing" || !ctr.is_running() => {
-            let node = ctr.node();
-            Err(Refused::NotPlanned(format!("{what} {node} while {guest} is in its {kind} namespace")))
-        }
-        Some(_) | None => Ok(()),
-    }
 }
 
 fn connect(engine: &mut Dockerd, index: usize, network: &str) -> Result<(), Refused> {

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 
 use super::ids::{Seed, short};
 use super::publish::Binding;
+use super::{File, NsName};
 use crate::addr::{Family, IfName, IpNet, MacAddr};
-use crate::topology::{Attachment, Container, NetworkMode, NodeName};
+use crate::probe::NsKind;
+use crate::topology::{Attachment, Container, ContainerRef, IpcMode, NetworkMode, NodeName, PidMode};
 
 mod check;
 
@@ -21,6 +23,12 @@ pub(super) struct Ctr {
     pub(super) replaced: u32,
     /// Where it stands.
     pub(super) state: State,
+    /// The namespaces it runs in; those of its last run while it is stopped.
+    pub(super) namespaces: BTreeMap<NsKind, NsName>,
+    /// The containers it was made to join, and how often each had been made anew by then.
+    pub(super) donors: BTreeMap<NodeName, u32>,
+    /// The files it shared with a container that was removed: they stay as they were then.
+    pub(super) files: Option<Vec<File>>,
     /// The networks it joins when it starts; live connections come and go here.
     pub(super) attachments: Vec<Attachment>,
     /// Its endpoints, in the order they were joined; none while it is stopped.
@@ -30,7 +38,7 @@ pub(super) struct Ctr {
     /// Whether the resolver on 127.0.0.11 was started; it stays until the container stops.
     pub(super) resolver: bool,
     /// How often it joined a network: a new cable, and new hardware addresses, each time.
-    joins: BTreeMap<String, u32>,
+    joined: BTreeMap<String, u32>,
 }
 
 /// Where a container stands.
@@ -103,17 +111,25 @@ impl Ctr {
             id,
             replaced,
             state: State::Created,
+            namespaces: BTreeMap::new(),
+            donors: BTreeMap::new(),
+            files: None,
             attachments,
             endpoints: Vec::new(),
             linked: BTreeMap::new(),
             resolver: false,
-            joins: BTreeMap::new(),
+            joined: BTreeMap::new(),
         }
     }
 
     /// The node's name.
     pub(super) const fn node(&self) -> &NodeName {
         &self.spec.node
+    }
+
+    /// The namespace of a kind that it runs in.
+    pub(super) fn ns(&self, kind: NsKind) -> NsName {
+        self.namespaces.get(&kind).cloned().unwrap_or_else(|| NsName::from(&self.spec.node))
     }
 
     /// Whether it runs.
@@ -131,10 +147,30 @@ impl Ctr {
         self.endpoints.iter().find(|e| e.attachment.network == network)
     }
 
+    /// The containers whose namespaces it is to join.
+    pub(super) fn joins(spec: &Container) -> Vec<&ContainerRef> {
+        let network = match &spec.network {
+            NetworkMode::Container(donor) => Some(donor),
+            NetworkMode::DefaultBridge(_)
+            | NetworkMode::Networks(_)
+            | NetworkMode::Host
+            | NetworkMode::None => None,
+        };
+        let ipc = match &spec.ipc {
+            Some(IpcMode::Container(donor)) => Some(donor),
+            Some(IpcMode::None | IpcMode::Private | IpcMode::Shareable | IpcMode::Host) | None => None,
+        };
+        let pid = match &spec.pid {
+            PidMode::Container(donor) => Some(donor),
+            PidMode::Private | PidMode::Host => None,
+        };
+        [network, ipc, pid].into_iter().flatten().collect()
+    }
+
     /// A seed for what is random at each join of a network.
     pub(super) fn next_join(&mut self, network: &str) -> String {
-        let joins = self.joins.entry(network.to_owned()).or_default();
-        *joins += 1;
-        format!("{} {network} {joins}", self.id)
+        let joined = self.joined.entry(network.to_owned()).or_default();
+        *joined += 1;
+        format!("{} {network} {joined}", self.id)
     }
 }

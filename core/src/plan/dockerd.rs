@@ -13,6 +13,7 @@ use super::filter;
 use super::firewall::Firewall;
 use super::ids::Seed;
 use super::names::resolv_conf;
+use super::namespaces::Lingering;
 use super::network::defaults::with_defaults;
 use super::network::docker0::docker0;
 use super::network::{self, DEFAULT_BRIDGE, Net};
@@ -39,6 +40,10 @@ pub(super) struct Dockerd {
     pub(super) made: Vec<String>,
     /// In the order they were first started.
     pub(super) containers: Vec<Ctr>,
+    /// Sockets that answer, of its nodes and others.
+    pub(super) listeners: Vec<Listener>,
+    /// Namespaces that outlived their containers.
+    pub(super) lingering: Vec<Lingering>,
     /// What changes did beside making objects, since it was last asked for.
     pub(super) effects: Vec<PlanOp>,
 }
@@ -55,6 +60,8 @@ impl Dockerd {
             networks: BTreeMap::new(),
             made: Vec::new(),
             containers: Vec::new(),
+            listeners: listeners.to_vec(),
+            lingering: Vec::new(),
             effects: Vec::new(),
         };
         for (transport, port) in &host.machine.ports_in_use {
@@ -114,7 +121,7 @@ impl Dockerd {
     }
 
     fn create_container(&mut self, spec: &crate::topology::Container) -> Result<(), Diagnostic> {
-        let mut ctr = Ctr::new(spec, &self.host.name, 0);
+        let mut ctr = self.new_container(spec, 0);
         let same_name = self.containers.iter().find(|c| c.spec.name == spec.name);
         let checked = match same_name {
             Some(other) => {
@@ -134,6 +141,14 @@ impl Dockerd {
         checked
     }
 
+    /// A container as it is made, with the ids of those it joins.
+    fn new_container(&self, spec: &crate::topology::Container, replaced: u32) -> Ctr {
+        let mut ctr = Ctr::new(spec, &self.host.name, replaced);
+        let donors = Ctr::joins(spec).into_iter().filter_map(|d| self.find(d));
+        ctr.donors = donors.map(|c| (c.node().clone(), c.replaced)).collect();
+        ctr
+    }
+
     /// Starts a container, unless it runs.
     pub(super) fn start_container(&mut self, index: usize) -> Result<(), Diagnostic> {
         let Some(mut ctr) = self.containers.get(index).cloned() else { return Ok(()) };
@@ -150,7 +165,7 @@ impl Dockerd {
         // The Engine joins them in the random order of a Go map; the names' order is one of those it may take.
         attachments.sort_by_key(|a| self.networks.get(&a.network).map(|n| n.spec.name.clone()));
         let started = self
-            .check_donors(&ctr.spec)
+            .check_donors(&ctr)
             .and_then(|()| self.link(&mut ctr))
             .and_then(|()| attachments.into_iter().try_for_each(|a| self.join(&mut ctr, a)))
             .and_then(|()| self.check_sysctl_devices(&ctr));
@@ -160,6 +175,7 @@ impl Dockerd {
             (Err(_), false) => State::Exited,
         };
         if started.is_ok() {
+            self.enter(&mut ctr);
             self.announce(&ctr, 0);
             self.update_links(&ctr);
         } else {
@@ -172,11 +188,13 @@ impl Dockerd {
     /// Stops a container, and those whose processes live in its PID namespace: the kernel kills them with its init.
     pub(super) fn stop_container(&mut self, index: usize) {
         let Some(mut ctr) = self.containers.get(index).filter(|c| c.is_running()).cloned() else { return };
+        self.linger(&ctr);
         self.leave_all(&mut ctr);
         ctr.state = State::Exited;
         ctr.resolver = false;
         let node = ctr.node().clone();
         self.set(index, ctr);
+        self.vanish();
         for other in 0..self.containers.len() {
             let joined = self.containers.get(other).is_some_and(|c| match &c.spec.pid {
                 PidMode::Container(donor) => donor.node == node,
@@ -190,9 +208,10 @@ impl Dockerd {
 
     /// Removes a container and makes it anew, with another id, as it was written; it is not started.
     pub(super) fn recreate_container(&mut self, index: usize) {
+        self.freeze_files(index);
         self.stop_container(index);
         let Some(old) = self.containers.get(index) else { return };
-        let ctr = Ctr::new(&old.spec, &self.host.name, old.replaced.saturating_add(1));
+        let ctr = self.new_container(&old.spec, old.replaced.saturating_add(1));
         self.set(index, ctr);
     }
 
@@ -227,7 +246,7 @@ impl Dockerd {
 
     /// The addresses of endpoints from `place` on are announced on their links.
     fn announce(&mut self, ctr: &Ctr, place: usize) {
-        let ns = super::NsName::from(ctr.node());
+        let ns = ctr.ns(NsKind::Network);
         let speaks_arp =
             |e: &&Endpoint| self.networks.get(&e.attachment.network).is_some_and(Net::has_neighbours);
         let new = ctr.endpoints.iter().skip(place).filter(speaks_arp);

@@ -11,7 +11,7 @@ use super::wire::item;
 use super::{File, Item, Object};
 use crate::addr::Family;
 use crate::diagnostic::Diagnostic;
-use crate::topology::{Container, ExtraHostTarget, NetworkMode};
+use crate::topology::{Container, ExtraHostTarget, NetworkMode, NodeName};
 
 pub(super) mod resolv_conf;
 pub(super) mod resolver;
@@ -30,6 +30,23 @@ ff02::2\tip6-allrouters
 impl Dockerd {
     /// The three files that Docker keeps for a container.
     pub(super) fn files(&self, ctr: &Ctr) -> Vec<Item> {
+        let files = ctr.files.clone().unwrap_or_else(|| self.shared_files(ctr));
+        files.into_iter().map(|file| item(ctr.node().as_str(), Object::File(file))).collect()
+    }
+
+    /// A container is about to be removed: those that share its files keep them as they are.
+    pub(super) fn freeze_files(&mut self, index: usize) {
+        let Some(node) = self.containers.get(index).map(|c| c.node().clone()) else { return };
+        let shares = |c: &&Ctr| c.is_running() && *c.node() != node && *self.files_owner(c).node() == node;
+        let guests: Vec<NodeName> = self.containers.iter().filter(shares).map(|c| c.node().clone()).collect();
+        for guest in guests {
+            let files = self.index(&guest).and_then(|i| self.containers.get(i)).map(|c| self.shared_files(c));
+            let guest = self.containers.iter_mut().find(|c| *c.node() == guest);
+            guest.into_iter().for_each(|g| g.files.clone_from(&files));
+        }
+    }
+
+    fn shared_files(&self, ctr: &Ctr) -> Vec<File> {
         let owner = self.files_owner(ctr);
         let hosts = match &owner.spec.network {
             NetworkMode::Host => self.host.machine.hosts_file.clone(),
@@ -43,8 +60,7 @@ impl Dockerd {
             ("/etc/hosts", hosts),
             ("/etc/resolv.conf", self.resolv_conf(owner).text),
         ];
-        let file = |(path, content): (&str, String)| Object::File(File { path: path.to_owned(), content });
-        files.into_iter().map(|f| item(ctr.node().as_str(), file(f))).collect()
+        files.into_iter().map(|(path, content)| File { path: path.to_owned(), content }).collect()
     }
 
     /// The container whose files these are: the one whose network it shares.

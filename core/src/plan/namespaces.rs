@@ -1,7 +1,5 @@
 //! The seven namespaces of a container: its own, the host's, or another container's.
 
-use std::collections::BTreeMap;
-
 use super::container::Ctr;
 use super::dockerd::Dockerd;
 use super::wire::item;
@@ -16,6 +14,15 @@ const REMAPPED: IdMap = IdMap { inside: 0, outside: 100_000, count: 65_536 };
 /// How many containers may join one another in a row; compose refuses circles.
 const MAX_CHAIN: usize = 64;
 
+/// A namespace that its container left while others are in it.
+#[derive(Debug, Clone)]
+pub(super) struct Lingering {
+    kind: NsKind,
+    name: NsName,
+    /// The namespace, and what is still in it.
+    pub(super) items: Vec<Item>,
+}
+
 /// Whose namespace it is.
 #[derive(Debug, Clone, Copy)]
 enum Owner<'a> {
@@ -25,12 +32,33 @@ enum Owner<'a> {
 }
 
 impl Dockerd {
-    /// Whose namespaces a container runs in.
-    pub(super) fn owners(&self, spec: &Container) -> BTreeMap<NsKind, NodeName> {
-        NsKind::ALL.into_iter().map(|kind| (kind, self.owner(kind, spec))).collect()
+    /// The namespaces a container that starts gets: its own, new ones, or those that the host and its donors are in.
+    ///
+    /// A namespace lives as long as somebody is in it: where others stayed in the one that the container left, the
+    /// new one has another name.
+    pub(super) fn enter(&self, ctr: &mut Ctr) {
+        for kind in NsKind::ALL {
+            let name = match self.owner_as_written(kind, &ctr.spec) {
+                Owner::Own => self.new_name(kind, &ctr.spec.node),
+                Owner::Host => NsName::from(&self.host.name),
+                Owner::Container(donor) => {
+                    let donor = self.containers.iter().find(|c| c.node() == donor);
+                    let joined = donor.and_then(|c| c.namespaces.get(&kind)).cloned();
+                    joined.unwrap_or_else(|| NsName::from(&ctr.spec.node))
+                }
+            };
+            ctr.namespaces.insert(kind, name);
+        }
     }
 
-    /// Whose namespace of a kind a container runs in; whoever it joins may have joined another.
+    /// The node's name, or that and the first number that no lingering namespace has.
+    fn new_name(&self, kind: NsKind, node: &NodeName) -> NsName {
+        let free = |name: &NsName| !self.lingering.iter().any(|l| l.kind == kind && l.name == *name);
+        let numbered = (2..).map(|n: u32| NsName(format!("{node}~{n}")));
+        std::iter::once(NsName::from(node)).chain(numbered).find(free).unwrap_or_else(|| NsName::from(node))
+    }
+
+    /// Whose namespace of a kind a container is to run in; whoever it joins may have joined another.
     pub(super) fn owner(&self, kind: NsKind, spec: &Container) -> NodeName {
         let mut spec = spec;
         for _ in 0..MAX_CHAIN {
@@ -98,14 +126,42 @@ impl Dockerd {
         spec.ipc.as_ref().unwrap_or(&self.host.daemon.default_ipc_mode)
     }
 
-    /// The namespaces that are a container's own and alive: all while it runs, later those that others are still in.
-    pub(super) fn own_namespaces(&self, ctr: &Ctr) -> Vec<NsKind> {
-        let joined = |kind: NsKind| {
-            let others = self.containers.iter().filter(|c| c.is_running() && c.node() != ctr.node());
-            others.map(|c| self.owner(kind, &c.spec)).any(|owner| owner == *ctr.node())
-        };
-        let own = NsKind::ALL.into_iter().filter(|k| self.owner(*k, &ctr.spec) == *ctr.node());
-        own.filter(|k| ctr.is_running() || joined(*k)).collect()
+    /// The kinds of namespaces that a running container has to itself.
+    pub(super) fn own_kinds(&self, ctr: &Ctr) -> Vec<NsKind> {
+        let own = |kind: &NsKind| matches!(self.owner_as_written(*kind, &ctr.spec), Owner::Own);
+        NsKind::ALL.into_iter().filter(|kind| ctr.is_running() && own(kind)).collect()
+    }
+
+    /// Whether others than a container are in its namespace of a kind.
+    fn has_guests(&self, ctr: &Ctr, kind: NsKind) -> bool {
+        let others = self.containers.iter().filter(|c| c.is_running() && c.node() != ctr.node());
+        others.filter_map(|c| c.namespaces.get(&kind)).any(|name| Some(name) == ctr.namespaces.get(&kind))
+    }
+
+    /// A container stops: what others are in stays behind, without its devices.
+    pub(super) fn linger(&mut self, ctr: &Ctr) {
+        let kinds = self.own_kinds(ctr);
+        let joined: Vec<NsKind> = kinds.into_iter().filter(|kind| self.has_guests(ctr, *kind)).collect();
+        for kind in joined {
+            let mut items = vec![self.namespace(kind, ctr)];
+            if kind == NsKind::Network {
+                items.extend(self.netns_items(ctr));
+                items.extend(self.resolver_rules(ctr));
+            }
+            let name = ctr.ns(kind);
+            let settings = self.setting_items(ctr).into_iter().filter(|item| item.ns == name);
+            items.extend(settings);
+            self.lingering.push(Lingering { kind, name, items });
+        }
+    }
+
+    /// What nobody is in any more goes.
+    pub(super) fn vanish(&mut self) {
+        let containers = &self.containers;
+        self.lingering.retain(|l| {
+            let mut running = containers.iter().filter(|c| c.is_running());
+            running.any(|c| c.namespaces.get(&l.kind) == Some(&l.name))
+        });
     }
 
     /// A namespace of a container's own.
@@ -130,20 +186,16 @@ impl Dockerd {
             NsKind::User => Namespace::User { map: REMAPPED },
             NsKind::Cgroup => Namespace::Cgroup,
         };
-        item(ctr.node().as_str(), Object::Namespace(namespace))
+        Item { ns: ctr.ns(kind), object: Object::Namespace(namespace) }
     }
 
     /// The container's process.
-    pub(super) fn process(&self, ctr: &Ctr) -> Item {
+    pub(super) fn process(ctr: &Ctr) -> Item {
         let options = &ctr.spec.process;
         let process = Process {
             node: ctr.node().clone(),
             container: Some(ctr.spec.name.clone()),
-            namespaces: self
-                .owners(&ctr.spec)
-                .iter()
-                .map(|(kind, owner)| (*kind, NsName::from(owner)))
-                .collect(),
+            namespaces: ctr.namespaces.clone(),
             cap_add: options.cap_add.clone(),
             cap_drop: options.cap_drop.clone(),
             privileged: options.privileged,

@@ -3,7 +3,6 @@
 use super::container::{Ctr, Endpoint};
 use super::dockerd::Dockerd;
 use super::filter::forwarded_before;
-use super::firewall;
 use super::gateway;
 use super::names::resolver::AllRecords;
 use super::network::{Gateway, Net};
@@ -11,11 +10,11 @@ use super::wire::{address, item, sysctl, sysctl_device, sysctl_device_of};
 use super::{Item, Link, LinkKind, Object, Proxy, Reservation, Route, bridge, shared};
 use crate::addr::{Family, IfName, IpNet};
 use crate::probe::NsKind;
-use crate::topology::{Driver, Listener, NetworkMode, NodeName};
+use crate::topology::{Driver, Listener, NetworkMode};
 
 impl Dockerd {
     /// Everything the Engine has made.
-    pub(super) fn items(&self, listeners: &[Listener]) -> Vec<Item> {
+    pub(super) fn items(&self) -> Vec<Item> {
         let host = self.host.name.as_str();
         let mut items = Vec::new();
         if self.host.daemon.ip_forward && !forwarded_before(&self.host, Family::V4) {
@@ -24,8 +23,9 @@ impl Dockerd {
         items.extend(self.network_items());
         items.extend(self.firewall.rulesets().into_iter().map(|rules| item(host, Object::Rules(rules))));
         let records = self.all_records();
-        for ctr in &self.containers {
-            items.extend(self.container_items(ctr, listeners, &records));
+        items.extend(self.lingering.iter().flat_map(|l| l.items.iter().cloned()));
+        for ctr in self.containers.iter().filter(|c| c.is_running()) {
+            items.extend(self.container_items(ctr, &records));
         }
         items
     }
@@ -62,30 +62,27 @@ impl Dockerd {
         items
     }
 
-    /// A running container, or what is left of one while others are in its namespaces.
-    fn container_items(&self, ctr: &Ctr, listeners: &[Listener], records: &AllRecords) -> Vec<Item> {
-        let own = self.own_namespaces(ctr);
+    fn container_items(&self, ctr: &Ctr, records: &AllRecords) -> Vec<Item> {
+        let own = self.own_kinds(ctr);
         let mut items: Vec<Item> = own.iter().map(|kind| self.namespace(*kind, ctr)).collect();
-        let listeners: Vec<&Listener> = listeners.iter().filter(|l| l.node == *ctr.node()).collect();
         if own.contains(&NsKind::Network) {
             items.extend(self.netns_items(ctr));
         }
-        if !ctr.is_running() {
-            return items;
-        }
         items.extend(self.setting_items(ctr));
-        items.extend(self.attached_items(ctr, &listeners, records));
+        items.extend(self.attached_items(ctr, records));
         items.extend(self.files(ctr));
-        items.push(self.process(ctr));
+        items.push(Self::process(ctr));
         items.extend(self.published_items(ctr));
-        let netns = self.owner(NsKind::Network, &ctr.spec);
-        items.extend(listeners.iter().map(|l| listener(&netns, l)));
+        let netns = ctr.ns(NsKind::Network);
+        let own = self.listeners.iter().filter(|l| l.node == *ctr.node());
+        items.extend(own.map(|l| listener(netns.as_str(), l)));
         items
     }
 
     /// A fresh network namespace: loopback is up, and the settings Docker, the kernel and the user give it.
-    fn netns_items(&self, ctr: &Ctr) -> Vec<Item> {
-        let netns = ctr.node().as_str();
+    pub(super) fn netns_items(&self, ctr: &Ctr) -> Vec<Item> {
+        let netns = ctr.ns(NsKind::Network);
+        let netns = netns.as_str();
         let mut items = Vec::new();
         // The kernel copies IPv4's settings from the first namespace of the machine (net/ipv4/devinet.c).
         let inherited =
@@ -97,15 +94,15 @@ impl Dockerd {
         }
         items.push(item(netns, Object::Up(IfName::lo())));
         items.push(sysctl(netns, "net.ipv4.ip_unprivileged_port_start", "0"));
-        if self.owner(NsKind::User, &ctr.spec) == self.host.name {
+        if ctr.ns(NsKind::User).as_str() == self.host.name.as_str() {
             items.push(sysctl(netns, "net.ipv4.ping_group_range", "0 2147483647"));
         }
         items
     }
 
     /// The user's settings, each in the namespace it belongs to; those of a device follow the device.
-    fn setting_items(&self, ctr: &Ctr) -> Vec<Item> {
-        let [network, ipc] = [NsKind::Network, NsKind::Ipc].map(|kind| self.owner(kind, &ctr.spec));
+    pub(super) fn setting_items(&self, ctr: &Ctr) -> Vec<Item> {
+        let [network, ipc] = [NsKind::Network, NsKind::Ipc].map(|kind| ctr.ns(kind));
         let shares = matches!(ctr.spec.network, NetworkMode::Container(_));
         let whole = ctr.spec.sysctls.iter().filter(|(key, _)| shares || sysctl_device_of(key).is_none());
         let settings = whole.map(|(key, value)| {
@@ -116,8 +113,9 @@ impl Dockerd {
     }
 
     /// The container's devices, addresses, default routes and resolver.
-    fn attached_items(&self, ctr: &Ctr, listeners: &[&Listener], records: &AllRecords) -> Vec<Item> {
-        let (host, netns) = (self.host.name.as_str(), ctr.node().as_str());
+    fn attached_items(&self, ctr: &Ctr, records: &AllRecords) -> Vec<Item> {
+        let ns = ctr.ns(NsKind::Network);
+        let (host, netns) = (self.host.name.as_str(), ns.as_str());
         let mut items = Vec::new();
         for endpoint in &ctr.endpoints {
             let Some(net) = self.networks.get(&endpoint.attachment.network) else { continue };
@@ -138,11 +136,8 @@ impl Dockerd {
             let endpoint = gateways.of(family).and_then(|place| ctr.endpoints.get(place));
             items.extend(endpoint.and_then(|e| self.default_route(netns, e, family)));
         }
-        if let Some(resolver) = self.resolver(ctr, listeners, records) {
-            let rules = firewall::resolver(resolver.tcp_port, resolver.udp_port);
-            items.push(item(netns, Object::Rules(rules)));
-            items.push(item(netns, Object::Resolver(resolver)));
-        }
+        items.extend(self.resolver_rules(ctr));
+        items.extend(self.resolver(ctr, records).map(|r| item(netns, Object::Resolver(r))));
         items
     }
 
@@ -212,8 +207,8 @@ fn device_items(netns: &str, ctr: &Ctr, endpoint: &Endpoint) -> Vec<Item> {
 }
 
 /// A listener in a namespace.
-pub(super) fn listener(netns: &NodeName, l: &Listener) -> Item {
+pub(super) fn listener(netns: &str, l: &Listener) -> Item {
     let object =
         super::Listener { node: l.node.clone(), transport: l.transport, address: l.address, port: l.port };
-    item(netns.as_str(), Object::Listener(object))
+    item(netns, Object::Listener(object))
 }

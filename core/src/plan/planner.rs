@@ -44,9 +44,9 @@ impl Planner {
             self.topology.hosts.iter().map(|h| &h.name).chain(self.topology.lan.iter().map(|l| &l.name));
         for machine in machines {
             let own = self.topology.listeners.iter().filter(|l| l.node == *machine);
-            items.extend(own.map(|l| listener(machine, l)));
+            items.extend(own.map(|l| listener(machine.as_str(), l)));
         }
-        items.extend(self.engines.iter().flat_map(|e| e.items(&self.topology.listeners)));
+        items.extend(self.engines.iter().flat_map(Dockerd::items));
         Plan { items }
     }
 }

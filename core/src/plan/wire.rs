@@ -32,6 +32,7 @@ pub(super) fn items(topology: &Topology) -> Vec<Item> {
         items.extend(cables.plug(&lan.name, &IfName::eth0(), &lan.addresses));
         items.extend(routes(&lan.name, &lan.routes));
     }
+    items.extend(cables.plugged.into_iter().map(|end| item(WIRE, Object::Up(end))));
     items
 }
 
@@ -155,7 +156,7 @@ fn routes(name: &NodeName, routes: &[RouteSpec]) -> Vec<Item> {
 /// The cables into the switches, each end of its own name.
 #[derive(Default)]
 struct Cables {
-    taken: BTreeSet<IfName>,
+    plugged: Vec<IfName>,
 }
 
 impl Cables {
@@ -172,10 +173,9 @@ impl Cables {
             mtu: None,
             master: Some(device.clone()),
         };
-        let up = peer.name.clone();
         let mac = Some(Seed::of(&["machine", ns, device.as_str()]).mac());
         let link = Link { name: device.clone(), kind: LinkKind::Veth(peer), mac, mtu: None, master: None };
-        let mut items = vec![item(ns, Object::Link(link)), item(WIRE, Object::Up(up))];
+        let mut items = vec![item(ns, Object::Link(link))];
         items.extend(addresses);
         items.push(item(ns, Object::Up(device.clone())));
         items
@@ -183,12 +183,12 @@ impl Cables {
 
     /// `laptop.eth0`, or digits instead of the node where that is no name or is taken.
     fn name(&mut self, node: &NodeName, device: &IfName) -> IfName {
-        let plain = format!("{node}.{device}").parse::<IfName>().ok().filter(|n| !self.taken.contains(n));
+        let plain = format!("{node}.{device}").parse::<IfName>().ok().filter(|n| !self.plugged.contains(n));
         let digits =
             |n: u32| Seed::of(&["cable", node.as_str(), device.as_str(), &n.to_string()]).if_name("w", 12);
-        let name = plain.or_else(|| (0..).map(digits).find(|n| !self.taken.contains(n)));
+        let name = plain.or_else(|| (0..).map(digits).find(|n| !self.plugged.contains(n)));
         let name = name.unwrap_or_else(|| device.clone());
-        self.taken.insert(name.clone());
+        self.plugged.push(name.clone());
         name
     }
 }

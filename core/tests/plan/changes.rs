@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use seatrial_core::engine::Engine;
-use seatrial_core::plan::{Item, LinkKind, Namespace, Object, Plan, PlanOp, Planner, Refused};
+use seatrial_core::plan::{Item, LinkKind, Namespace, Object, Plan, PlanOp, Planner};
 use seatrial_core::probe::{Change, NsKind};
 use seatrial_core::topology::{ContainerRef, NetworkMode, NodeName, PidMode, Topology};
 
@@ -285,10 +285,44 @@ fn a_namespace_stays_while_others_are_in_it() {
     };
     assert_eq!(own(&planner.plan(), "web"), [NsKind::Network]);
     assert_eq!(own(&planner.plan(), "guest"), [], "its processes died with the init of its PID namespace");
-    let refused = planner.change(&Change::Start(node("web")));
-    assert!(matches!(refused, Err(Refused::NotPlanned(_))), "{refused:?}");
-    step(&mut planner, &Change::Stop(node("side")));
-    assert_eq!(own(&planner.plan(), "web"), []);
     step(&mut planner, &Change::Start(node("web")));
+    assert_eq!(netns(&planner.plan(), "side"), "web");
+    assert_eq!(netns(&planner.plan(), "web"), "web~2");
+    step(&mut planner, &Change::Stop(node("side")));
+    assert_eq!(own(&planner.plan(), "web").len(), 5, "all but network and user");
     step(&mut planner, &Change::Start(node("side")));
+    assert_eq!(netns(&planner.plan(), "side"), "web~2");
+}
+
+/// The network namespace a node's process is in.
+fn netns(plan: &Plan, name: &str) -> String {
+    let of = |i: &Item| match &i.object {
+        Object::Process(p) if p.node.as_str() == name => Some(p.namespaces[&NsKind::Network].to_string()),
+        _ => None,
+    };
+    plan.items.iter().find_map(of).unwrap()
+}
+
+#[test]
+fn whoever_shared_with_a_replaced_container_is_left_behind_with_its_files() {
+    let mut side = container("side", &[]);
+    side.network = NetworkMode::Container(ContainerRef { node: node("web"), at: at() });
+    let topology = topology(vec![network("front")], vec![container("web", &["front"]), side]);
+    let (mut planner, _) = Planner::new(&topology).unwrap();
+    let hosts = |plan: &Plan| {
+        let of = |i: &Item| match &i.object {
+            Object::File(f) if i.ns.as_str() == "side" && f.path == "/etc/hosts" => Some(f.content.clone()),
+            _ => None,
+        };
+        plan.items.iter().find_map(of).unwrap()
+    };
+    let before = hosts(&planner.plan());
+    step(&mut planner, &Change::Replace(node("web")));
+    assert_eq!(hosts(&planner.plan()), before);
+    assert_eq!(netns(&planner.plan(), "side"), "web");
+    step(&mut planner, &Change::Stop(node("side")));
+    let refused = planner.change(&Change::Start(node("side"))).unwrap_err();
+    assert!(refused.to_string().starts_with("No such container: "), "{refused}");
+    step(&mut planner, &Change::Replace(node("side")));
+    assert_eq!(netns(&planner.plan(), "side"), netns(&planner.plan(), "web"));
 }

@@ -41,7 +41,9 @@ impl Dockerd {
     }
 
     /// Checks whom a container shares a namespace with. Nothing is said of one that was refused itself.
-    pub(in crate::plan) fn check_donors(&self, spec: &Container) -> Result<(), Diagnostic> {
+    pub(in crate::plan) fn check_donors(&self, ctr: &Ctr) -> Result<(), Diagnostic> {
+        let spec = &ctr.spec;
+        self.check_same_donors(ctr)?;
         if let NetworkMode::Container(donor) = &spec.network {
             let name = self.find(donor).map_or("", |c| c.spec.name.as_str());
             if donor.node == spec.node {
@@ -81,6 +83,17 @@ impl Dockerd {
         self.check_sysctls(spec)
     }
 
+    /// A container joins others by id: one that was made anew is not the one that is meant.
+    fn check_same_donors(&self, ctr: &Ctr) -> Result<(), Diagnostic> {
+        let gone = Ctr::joins(&ctr.spec).into_iter().find_map(|donor| {
+            let now = self.find(donor)?;
+            let then = ctr.donors.get(&donor.node).copied().unwrap_or_default();
+            (now.replaced != then).then(|| (donor, Ctr::new(&now.spec, &self.host.name, then).id))
+        });
+        let Some((donor, id)) = gone else { return Ok(()) };
+        Err(at(donor, format!("No such container: {id}")).expected("a container made after the one it joins"))
+    }
+
     fn check_donor(
         &self,
         donor: &ContainerRef,
@@ -100,23 +113,7 @@ impl Dockerd {
 
     /// Whether a container's donors were refused: then so is it, without a word of its own.
     pub(in crate::plan) fn follows_refused(&self, spec: &Container) -> bool {
-        let network = match &spec.network {
-            NetworkMode::Container(donor) => Some(donor),
-            NetworkMode::DefaultBridge(_)
-            | NetworkMode::Networks(_)
-            | NetworkMode::Host
-            | NetworkMode::None => None,
-        };
-        let ipc = match &spec.ipc {
-            Some(IpcMode::Container(donor)) => Some(donor),
-            Some(IpcMode::None | IpcMode::Private | IpcMode::Shareable | IpcMode::Host) | None => None,
-        };
-        let pid = match &spec.pid {
-            PidMode::Container(donor) => Some(donor),
-            PidMode::Private | PidMode::Host => None,
-        };
-        let donors = [network, ipc, pid].into_iter().flatten();
-        donors.filter_map(|d| self.find(d)).any(|c| c.state == State::Refused)
+        Ctr::joins(spec).into_iter().filter_map(|d| self.find(d)).any(|c| c.state == State::Refused)
     }
 
     /// Settings must belong to a namespace that is the container's own.

@@ -7,13 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::addr::Family;
-use crate::plan::Resolver;
 use crate::plan::container::Ctr;
 use crate::plan::dockerd::Dockerd;
-use crate::plan::gateway;
 use crate::plan::ids::{Seed, short};
 use crate::plan::network::Net;
-use crate::topology::Listener;
+use crate::plan::{Item, Object, Resolver, firewall, gateway};
+use crate::probe::NsKind;
 
 /// Linux's ephemeral ports, where the resolver's sockets are.
 const PORTS: (u16, u16) = (32768, 28232);
@@ -26,12 +25,7 @@ pub(in crate::plan) type AllRecords = BTreeMap<String, Records>;
 
 impl Dockerd {
     /// The resolver of a container, where it has one.
-    pub(in crate::plan) fn resolver(
-        &self,
-        ctr: &Ctr,
-        listeners: &[&Listener],
-        records: &AllRecords,
-    ) -> Option<Resolver> {
+    pub(in crate::plan) fn resolver(&self, ctr: &Ctr, records: &AllRecords) -> Option<Resolver> {
         let mut upstream = Some(ctr).filter(|c| c.resolver).map(|c| self.resolv_conf(c).upstream)?;
         // The host's own servers are not asked for a container that has no way out (28.0).
         let external = self.gateways(ctr) != gateway::Gateways::default();
@@ -39,13 +33,26 @@ impl Dockerd {
         let joined = self.joined(ctr, records);
         let zone = zone(&joined, &self.aliases(ctr));
         let reverse = self.reverse(&joined);
-        let taken: BTreeSet<u16> = listeners.iter().map(|l| l.port).collect();
-        let port = |what: &str| {
+        let [tcp_port, udp_port] = self.resolver_ports(ctr);
+        Some(Resolver { udp_port, tcp_port, zone, reverse, upstream })
+    }
+
+    /// The rules that lead to it.
+    pub(in crate::plan) fn resolver_rules(&self, ctr: &Ctr) -> Option<Item> {
+        let [tcp_port, udp_port] = self.resolver_ports(ctr);
+        let rules = Object::Rules(firewall::resolver(tcp_port, udp_port));
+        ctr.resolver.then(|| Item { ns: ctr.ns(NsKind::Network), object: rules })
+    }
+
+    /// Its ports, random in truth; none that a listener of the container wants.
+    fn resolver_ports(&self, ctr: &Ctr) -> [u16; 2] {
+        let own = self.listeners.iter().filter(|l| l.node == *ctr.node());
+        let taken: BTreeSet<u16> = own.map(|l| l.port).collect();
+        ["tcp", "udp"].map(|what| {
             let salted =
                 |n: u32| Seed::of(&["resolver", what, &ctr.id, &n.to_string()]).port(PORTS.0, PORTS.1);
             (0..64).map(salted).find(|p| !taken.contains(p)).unwrap_or(PORTS.0)
-        };
-        Some(Resolver { udp_port: port("udp"), tcp_port: port("tcp"), zone, reverse, upstream })
+        })
     }
 
     /// The networks a container is on, the best gateway first, with the records of each.
