@@ -45,7 +45,8 @@ pub(crate) fn run(args: &args::Trace) -> Result<Output, Refusal> {
 
 fn text(probe: &Probe, outcome: &Outcome, trace: &Trace) -> String {
     let style = if matches!(outcome, Outcome::Reaches { .. }) { GOOD } else { BAD };
-    format!("{}  {}\n\n{trace}", paint(HEAD, &probe.to_string()), paint(style, &outcome.to_string()))
+    let columns = style::columns();
+    format!("{}  {}\n\n{trace:columns$}", paint(HEAD, &probe.to_string()), paint(style, &outcome.to_string()))
 }
 
 /// The probe of the command line; a mistake in it is shown where it stands.

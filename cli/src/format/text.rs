@@ -79,7 +79,7 @@ fn under(row: &Row, lane: Lane, name_lane: bool, columns: usize) -> String {
         Some(Verdict::Failed { got, trace }) => {
             let mut out = say(&format!("{}: got: {got}", row.at));
             if !trace.hops.is_empty() {
-                out += &style::indent(&trace.to_string(), 6);
+                out += &style::indent(&format!("{trace:width$}", width = columns.saturating_sub(6)), 6);
             }
             out
         }

@@ -11,16 +11,17 @@ use super::flight::{Flight, Role, flights};
 use super::{BridgeTo, Event, Hop, Place, RuleHit, Trace};
 use crate::packet::{Icmp, L4, Packet, Payload, endpoint};
 
-/// How wide the table is, in characters.
-const WIDTH: usize = 100;
+/// How wide the table is, in characters, where the formatter names no width.
+const WIDTH: usize = 80;
 /// How wide its first two columns may be.
 const WHERE: usize = 12;
 const HANDLED: usize = 24;
 
+/// As wide as the formatter says (`{trace:100}`): text that cannot be broken may stand out.
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flights = flights(self);
-        let table = Table::of(self);
+        let table = Table::of(self, f.width().unwrap_or(WIDTH));
         let mut again = Vec::new();
         let mut first = true;
         for (flight, role) in &flights {
@@ -60,6 +61,7 @@ fn more(f: &mut fmt::Formatter<'_>, again: &[&Flight<'_>]) -> fmt::Result {
 /// The columns' widths, and what the devices are.
 struct Table<'a> {
     trace: &'a Trace,
+    width: usize,
     place: usize,
     handled: usize,
 }
@@ -72,8 +74,8 @@ struct Row {
 }
 
 impl<'a> Table<'a> {
-    fn of(trace: &'a Trace) -> Self {
-        let mut table = Self { trace, place: 5, handled: 10 };
+    fn of(trace: &'a Trace, width: usize) -> Self {
+        let mut table = Self { trace, width, place: 5, handled: 10 };
         for hop in &trace.hops {
             table.place = table.place.max(hop.ns.as_str().chars().count()).min(WHERE);
             table.handled = table.handled.max(table.handler(hop).chars().count()).min(HANDLED);
@@ -154,7 +156,7 @@ impl<'a> Table<'a> {
     }
 
     fn row(&self, f: &mut fmt::Formatter<'_>, row: &Row, hang: usize) -> fmt::Result {
-        let room = WIDTH.saturating_sub(self.place + self.handled + 4).max(20);
+        let room = self.width.saturating_sub(self.place + self.handled + 4).max(20);
         let mut lead = (shorten(&row.place, self.place), shorten(&row.handled, self.handled));
         for (part, text) in row.what.iter().enumerate() {
             let indent = if part == 0 { 0 } else { hang };
@@ -194,7 +196,8 @@ impl<'a> Table<'a> {
         if let Event::Deliver { socket, .. } = &last.event {
             _ = write!(text, " > {socket}");
         }
-        wrap(&text, WIDTH - 2, WIDTH - 2).iter().try_for_each(|line| writeln!(f, "  {line}"))
+        let room = self.width.saturating_sub(2);
+        wrap(&text, room, room).iter().try_for_each(|line| writeln!(f, "  {line}"))
     }
 }
 
