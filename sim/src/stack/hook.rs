@@ -159,6 +159,18 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_goes_around_the_machine_that_rewrote_the_question_meets_no_socket() {
+        let nat = "*nat\n:PREROUTING ACCEPT [0:0]\n\
+            -A PREROUTING -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.0.1.2:80\nCOMMIT\n";
+        let bed = routed().listen("b", "80/tcp").rules("r", nat);
+        let mut world = bed.plug("b", "eth1", ("wire", "sw"), &["10.0.0.2/24"]).world();
+        let answer = probe(&mut world, "a -> 10.0.0.254:8080/tcp");
+        assert_eq!(answer.outcome.to_string(), "dropped");
+        let (reason, why, ns) = dropped(&answer);
+        assert_eq!((reason, ns.as_str()), ("NO_SOCKET", "a"), "{why}");
+    }
+
+    #[test]
     fn f12_a_loopback_source_leaves_only_where_route_localnet_is_on() {
         // Linux 6.18: with OUTPUT DNAT of 127.0.0.1:8080, route_localnet=0: timeout; =1 without masquerade: timeout;
         // =1 with masquerade: works, and the container sees the device's address.

@@ -218,6 +218,7 @@ impl World {
         let Some(sock) = found else {
             let none = format!("no socket is bound to tcp {}", tcp.ports.dst);
             self.note(ns, Some(dev), &skb, |_| Happened::Answer { what: format!("RST: {none}") });
+            self.aside(dev, &skb, "NO_SOCKET", |_| none);
             return self.tcp_reset(ns, &skb);
         };
         if self.socket_owner(ns, sock) == Some(Owner::Reservation) {
