@@ -22,6 +22,9 @@ pub mod files;
 pub mod trial;
 pub mod yaml;
 
+/// The default bridge's key in attachments: no key of a compose file has a slash, and `bridge` may be one.
+pub const DEFAULT_BRIDGE: &str = "/bridge";
+
 /// Who takes part: `host`, a machine of the LAN, a service, `service.N` of a replicated one, or, on a further Docker
 /// host `b`, `b` and `b/service`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -596,7 +599,7 @@ pub enum NetworkMode {
 /// One container on one network.
 #[derive(Debug, Clone)]
 pub struct Attachment {
-    /// The key under the project's `networks`; `bridge` for the default bridge.
+    /// The key under the project's `networks`; [`DEFAULT_BRIDGE`] for the default bridge.
     pub network: String,
     /// `aliases`, with those compose adds (the service, the short id is the planner's).
     pub aliases: Vec<String>,

@@ -7,14 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::dockerd::Dockerd;
-use super::network::DEFAULT_BRIDGE;
 use super::planner::Planner;
 use super::wire::sysctl_device_of;
 use super::{Item, LinkKind, Namespace, Object, PlanOp};
 use crate::addr::IfName;
 use crate::diagnostic::{At, Diagnostic};
 use crate::probe::{Change, NsKind};
-use crate::topology::{Attachment, NetworkMode, NodeName};
+use crate::topology::{Attachment, DEFAULT_BRIDGE, NetworkMode, NodeName};
 
 /// Why a change is not planned.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -16,12 +16,14 @@ use super::names::resolv_conf;
 use super::namespaces::Lingering;
 use super::network::defaults::with_defaults;
 use super::network::docker0::docker0;
-use super::network::{self, DEFAULT_BRIDGE, Net};
+use super::network::{self, Net};
 use super::publish::Ports;
 use crate::addr::{Family, IfName, IpNet};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::probe::NsKind;
-use crate::topology::{Attachment, ContainerRef, Driver, Host, Listener, Network, NodeName, PidMode};
+use crate::topology::{
+    Attachment, ContainerRef, DEFAULT_BRIDGE, Driver, Host, Listener, Network, NodeName, PidMode,
+};
 
 /// One Docker Engine.
 #[derive(Debug, Clone)]

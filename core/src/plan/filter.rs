@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use super::container::{Ctr, Endpoint};
 use super::dockerd::Dockerd;
 use super::firewall::{EndpointRules, FamilyRules, Firewall, LinkRules, NetworkRules, PortRules};
-use super::network::{DEFAULT_BRIDGE, Net};
+use super::network::Net;
 use super::publish::Binding;
 use crate::addr::{Family, IpNet, Transport};
-use crate::topology::{Container, Driver, Host};
+use crate::topology::{Container, DEFAULT_BRIDGE, Driver, Host};
 
 /// The rules of a host whose daemon has just started.
 pub(super) fn start(host: &Host) -> Firewall {

@@ -6,12 +6,11 @@ use std::net::IpAddr;
 use super::container::Ctr;
 use super::dockerd::Dockerd;
 use super::ids::short;
-use super::network::DEFAULT_BRIDGE;
 use super::wire::item;
 use super::{File, Item, Object};
 use crate::addr::Family;
 use crate::diagnostic::Diagnostic;
-use crate::topology::{Container, ExtraHostTarget, NetworkMode, NodeName};
+use crate::topology::{Container, DEFAULT_BRIDGE, ExtraHostTarget, NetworkMode, NodeName};
 
 pub(super) mod resolv_conf;
 pub(super) mod resolver;

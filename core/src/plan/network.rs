@@ -9,14 +9,11 @@ use super::ids::{Seed, short};
 use crate::addr::{Family, IfName, IpNet};
 use crate::diagnostic::Diagnostic;
 use crate::engine::{Engine, Profile};
-use crate::topology::{Driver, GatewayMode, Host, IpvlanMode, Network, Pool};
+use crate::topology::{DEFAULT_BRIDGE, Driver, GatewayMode, Host, IpvlanMode, Network, Pool};
 
 mod check;
 pub(super) mod defaults;
 pub(super) mod docker0;
-
-/// The key of the default bridge in attachments, and Docker's name for it.
-pub(super) const DEFAULT_BRIDGE: &str = "bridge";
 
 /// A network that stands.
 #[derive(Debug, Clone)]

@@ -68,7 +68,7 @@ fn the_default_bridge_is_as_daemon_json_says() {
     let mut topology = networks(0);
     let mut web = container("web", &["bridge"]);
     web.network = seatrial_core::topology::NetworkMode::DefaultBridge(Box::new(
-        seatrial_core::topology::Attachment::plain("bridge", at()),
+        seatrial_core::topology::Attachment::plain(seatrial_core::topology::DEFAULT_BRIDGE, at()),
     ));
     topology.hosts[0].containers = vec![web];
     let daemon = &mut topology.hosts[0].daemon;

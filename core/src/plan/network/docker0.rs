@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::DEFAULT_BRIDGE;
 use crate::addr::{Family, IpNet};
 use crate::diagnostic::At;
-use crate::topology::{BridgeOptions, Daemon, Driver, Network, Pool};
+use crate::topology::{BridgeOptions, DEFAULT_BRIDGE, Daemon, Driver, Network, Pool};
 
 /// `docker0`.
 pub(in crate::plan) fn docker0(daemon: &Daemon) -> Network {
@@ -24,7 +23,7 @@ pub(in crate::plan) fn docker0(daemon: &Daemon) -> Network {
     };
     Network {
         key: DEFAULT_BRIDGE.to_owned(),
-        name: DEFAULT_BRIDGE.to_owned(),
+        name: "bridge".to_owned(),
         driver: Driver::Bridge(options),
         ipv4: true,
         ipv6: daemon.ipv6,

@@ -12,7 +12,8 @@ use super::{attach, check, conflict};
 use crate::addr::Family;
 use crate::diagnostic::{At, Diagnostic};
 use crate::topology::{
-    Attachment, Container, ContainerRef, IpcMode, Link, Network, NetworkMode, NodeName, PidMode,
+    Attachment, Container, ContainerRef, DEFAULT_BRIDGE, IpcMode, Link, Network, NetworkMode, NodeName,
+    PidMode,
 };
 
 /// The most containers of one project.
@@ -184,7 +185,7 @@ impl<'a> Resolved<'a> {
                 NetworkMode::Networks(joined.map(|j| j.attachment.clone()).collect())
             }
             Some(Mode::Bridge(at)) => {
-                NetworkMode::DefaultBridge(Box::new(Attachment::plain("bridge", at.clone())))
+                NetworkMode::DefaultBridge(Box::new(Attachment::plain(DEFAULT_BRIDGE, at.clone())))
             }
             Some(Mode::Host) => NetworkMode::Host,
             Some(Mode::None) => NetworkMode::None,
