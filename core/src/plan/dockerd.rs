@@ -169,8 +169,7 @@ impl Dockerd {
         let started = self
             .check_donors(&ctr)
             .and_then(|()| self.link(&mut ctr))
-            .and_then(|()| attachments.into_iter().try_for_each(|a| self.join(&mut ctr, a)))
-            .and_then(|()| self.check_sysctl_devices(&ctr));
+            .and_then(|()| attachments.into_iter().try_for_each(|a| self.join(&mut ctr, a)));
         ctr.state = match (&started, first) {
             (Ok(()), _) => State::Running,
             (Err(_), true) => State::Refused,

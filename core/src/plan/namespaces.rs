@@ -2,6 +2,7 @@
 
 use super::container::Ctr;
 use super::dockerd::Dockerd;
+use super::objects::setting_items;
 use super::wire::item;
 use super::{IdMap, Item, MountRoot, Namespace, NsName, Object, Process};
 use crate::probe::NsKind;
@@ -149,7 +150,7 @@ impl Dockerd {
                 items.extend(self.resolver_rules(ctr));
             }
             let name = ctr.ns(kind);
-            let settings = self.setting_items(ctr).into_iter().filter(|item| item.ns == name);
+            let settings = setting_items(ctr).into_iter().filter(|item| item.ns == name);
             items.extend(settings);
             self.lingering.push(Lingering { kind, name, items });
         }

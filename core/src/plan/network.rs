@@ -201,7 +201,7 @@ fn request(
         Some((subnet, range)) => ipam.request_pool(subnet, range),
         None => ipam.request_predefined(family, None, reserved),
     }
-    .map_err(|e| overlap(Diagnostic::new(at.clone(), e.to_string()), &e, standing))?;
+    .map_err(|e| explained(Diagnostic::new(at.clone(), e.to_string()), &e, standing))?;
     let taken = take_gateway(spec, written, family, engine, pool, ipam)
         .and_then(|gateway| reserve_aux(written, pool, ipam).map(|()| gateway));
     match taken {
@@ -213,9 +213,15 @@ fn request(
     }
 }
 
-/// Names the network that was there first.
-fn overlap(diagnostic: Diagnostic, error: &AllocError, standing: &BTreeMap<String, Net>) -> Diagnostic {
-    let AllocError::Overlap { first } = error else { return diagnostic };
+/// Names the network that was there first, or what the user can do.
+fn explained(diagnostic: Diagnostic, error: &AllocError, standing: &BTreeMap<String, Net>) -> Diagnostic {
+    let first = match error {
+        AllocError::Overlap { first } => first,
+        AllocError::NoMoreSubnets => {
+            return diagnostic.expected("a 'subnet' of its own, or more 'default-address-pools'");
+        }
+        AllocError::InvalidPool | AllocError::InUse | AllocError::OutOfRange => return diagnostic,
+    };
     let holds =
         |net: &&Net| Family::ALL.iter().any(|f| net.subnet(*f).is_some_and(|s| s.pool.subnet == *first));
     match standing.values().find(holds) {

@@ -6,11 +6,11 @@ use super::filter::forwarded_before;
 use super::gateway;
 use super::names::resolver::AllRecords;
 use super::network::{Gateway, Net};
-use super::wire::{address, item, sysctl, sysctl_device, sysctl_device_of};
+use super::wire::{address, item, sysctl, sysctl_device};
 use super::{Item, Link, LinkKind, Object, Proxy, Reservation, Route, bridge, shared};
 use crate::addr::{Family, IfName, IpNet};
 use crate::probe::NsKind;
-use crate::topology::{Driver, Listener, NetworkMode};
+use crate::topology::{Driver, Listener};
 
 impl Dockerd {
     /// Everything the Engine has made.
@@ -68,7 +68,7 @@ impl Dockerd {
         if own.contains(&NsKind::Network) {
             items.extend(self.netns_items(ctr));
         }
-        items.extend(self.setting_items(ctr));
+        items.extend(setting_items(ctr));
         items.extend(self.attached_items(ctr, records));
         items.extend(self.files(ctr));
         items.push(Self::process(ctr));
@@ -100,18 +100,6 @@ impl Dockerd {
         items
     }
 
-    /// The user's settings, each in the namespace it belongs to; those of a device follow the device.
-    pub(super) fn setting_items(&self, ctr: &Ctr) -> Vec<Item> {
-        let [network, ipc] = [NsKind::Network, NsKind::Ipc].map(|kind| ctr.ns(kind));
-        let shares = matches!(ctr.spec.network, NetworkMode::Container(_));
-        let whole = ctr.spec.sysctls.iter().filter(|(key, _)| shares || sysctl_device_of(key).is_none());
-        let settings = whole.map(|(key, value)| {
-            let owner = if key.starts_with("net.") { &network } else { &ipc };
-            sysctl(owner.as_str(), key, value)
-        });
-        settings.collect()
-    }
-
     /// The container's devices, addresses, default routes and resolver.
     fn attached_items(&self, ctr: &Ctr, records: &AllRecords) -> Vec<Item> {
         let ns = ctr.ns(NsKind::Network);
@@ -129,7 +117,7 @@ impl Dockerd {
                     items.extend(kind.map(|kind| share(netns, net, endpoint, kind)));
                 }
             }
-            items.extend(device_items(netns, ctr, endpoint));
+            items.extend(device_items(netns, endpoint));
         }
         let gateways = self.gateways(ctr);
         for family in Family::ALL {
@@ -170,6 +158,16 @@ impl Dockerd {
     }
 }
 
+/// The user's settings, each in the namespace it belongs to.
+pub(super) fn setting_items(ctr: &Ctr) -> Vec<Item> {
+    let [network, ipc] = [NsKind::Network, NsKind::Ipc].map(|kind| ctr.ns(kind));
+    let settings = ctr.spec.sysctls.iter().map(|(key, value)| {
+        let ns = if key.starts_with("net.") { &network } else { &ipc };
+        sysctl(ns.as_str(), key, value)
+    });
+    settings.collect()
+}
+
 /// A share of a parent device.
 fn share(netns: &str, net: &Net, endpoint: &Endpoint, kind: LinkKind) -> Item {
     let mac = match &kind {
@@ -185,7 +183,7 @@ fn share(netns: &str, net: &Net, endpoint: &Endpoint, kind: LinkKind) -> Item {
 }
 
 /// What an endpoint comes to on its device inside the container.
-fn device_items(netns: &str, ctr: &Ctr, endpoint: &Endpoint) -> Vec<Item> {
+fn device_items(netns: &str, endpoint: &Endpoint) -> Vec<Item> {
     let device = &endpoint.device;
     let mut items = Vec::new();
     if endpoint.address(Family::V6).is_none() {
@@ -197,9 +195,6 @@ fn device_items(netns: &str, ctr: &Ctr, endpoint: &Endpoint) -> Vec<Item> {
         let prefix = if ip.is_ipv4() { 16 } else { 64 };
         Some(item(netns, Object::Address(address(device, IpNet::new(*ip, prefix).ok()?))))
     }));
-    // The Engine moves the container's settings of a device to the endpoint (28.0).
-    let moved = ctr.spec.sysctls.iter().filter(|(key, _)| sysctl_device_of(key).as_ref() == Some(device));
-    items.extend(moved.map(|(key, value)| sysctl(netns, key, value)));
     let own = endpoint.attachment.sysctls.iter();
     items.extend(own.map(|(key, value)| sysctl(netns, key.replace("IFNAME", &sysctl_device(device)), value)));
     items.push(item(netns, Object::Up(device.clone())));

@@ -77,7 +77,11 @@ impl Dockerd {
                 Ok(None) => {
                     let number = family.number();
                     let what = format!("no available IPv{number} addresses on this network's address pools");
-                    refused(attachment, &format!("{what}: {} ({})", net.spec.name, net.id))
+                    let found = refused(attachment, &format!("{what}: {} ({})", net.spec.name, net.id));
+                    found.related(
+                        net.spec.at.clone(),
+                        format!("the network's subnet is {}", subnet.pool.subnet),
+                    )
                 }
                 Err(error) => self.name_holder(refused(attachment, &error.to_string()), net, wanted),
             };

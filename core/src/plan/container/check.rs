@@ -1,13 +1,12 @@
 //! What Docker refuses before a container starts (28.5.2 observed; daemon/container.go, runconfig, runc).
 
 use super::{Ctr, State};
-use crate::addr::{Family, IfName};
+use crate::addr::Family;
 use crate::diagnostic::Diagnostic;
 use crate::plan::dockerd::Dockerd;
 use crate::plan::network::Net;
 use crate::plan::sandbox::is_unicast;
 use crate::plan::wire::sysctl_device_of;
-use crate::probe::NsKind;
 use crate::topology::{
     Attachment, Container, ContainerRef, Driver, IpcMode, MacvlanMode, NetworkMode, PidMode,
 };
@@ -125,6 +124,13 @@ impl Dockerd {
             if key.starts_with("net.") && matches!(spec.network, NetworkMode::Host) {
                 return refuse(format!("sysctl \"{key}\" not allowed in host network namespace"));
             }
+            if sysctl_device_of(key).is_some() {
+                let found = format!(
+                    "interface specific sysctl setting {key:?} must be supplied using driver option \
+                     'com.docker.network.endpoint.sysctls'"
+                );
+                return Err(Diagnostic::new(spec.at.clone(), found));
+            }
             if !key.starts_with("net.") && !ipc {
                 return refuse(format!("sysctl \"{key}\" is not in a separate kernel namespace"));
             }
@@ -189,25 +195,6 @@ impl Dockerd {
         );
         let label = format!("the first {name}");
         Err(Diagnostic::new(attachment.at.clone(), found).related(other.attachment.at.clone(), label))
-    }
-
-    /// A container's settings of devices need those devices; what runc finds no file for, it cannot set.
-    pub(in crate::plan) fn check_sysctl_devices(&self, ctr: &Ctr) -> Result<(), Diagnostic> {
-        let missing = ctr.spec.sysctls.keys().find(|key| {
-            let own = |name: &IfName| ctr.endpoints.iter().any(|e| e.device == *name);
-            sysctl_device_of(key).is_some_and(|device| !own(&device) && !self.shares_device(ctr, &device))
-        });
-        let Some(key) = missing else { return Ok(()) };
-        let path = key.replace('.', "/");
-        let found = format!("{RUNC}open /proc/sys/{path}: no such file or directory");
-        Err(Diagnostic::new(ctr.spec.at.clone(), found))
-    }
-
-    /// Whether the container whose network is shared has a device.
-    fn shares_device(&self, ctr: &Ctr, device: &IfName) -> bool {
-        let owner = self.owner(NsKind::Network, &ctr.spec);
-        let donor = self.containers.iter().find(|c| *c.node() == owner && c.node() != ctr.node());
-        donor.is_some_and(|c| c.endpoints.iter().any(|e| e.device == *device))
     }
 
     /// A device is the parent of macvlans or of ipvlans, not of both, and passed through only once.
