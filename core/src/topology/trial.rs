@@ -1,6 +1,19 @@
 //! Trial files: what surrounds the containers, and what must hold.
 //!
-//! Every key is listed here or in the module of its part; any other is an error that names the nearest known one.
+//! | key | meaning (default) |
+//! |---|---|
+//! | `title`, `group` | one sentence; the family it is reported under (its folder) |
+//! | `compose` | a path, a list of paths, or the keys of a compose file |
+//! | `engine`, `daemon` | the Engine's version (the newest); keys of `daemon.json` that change networking |
+//! | `host` | `interfaces`, `routes`, `resolv_conf`, `hosts`, `ports_in_use`, `sysctls`, `boot: { ip_forward }`, `firewall` |
+//! | `hosts` | further Docker hosts on the same wire, each with `compose`, `engine`, `daemon`, `host`; their nodes are `b/web` |
+//! | `lan` | machines on eth0's wire: an address, a list of them, or `{ address, routes }` |
+//! | `listen` | who answers: `node: [80/tcp, "[::1]:53/udp"]` (container ports of `ports` and `expose`) |
+//! | `expect` | expectations, each of one fresh world |
+//! | `steps` | expectations and changes in order |
+//! | `when`, `needs`, `fresh` | where it runs; what it needs; whether it wants a machine of its own |
+//!
+//! Any other key is an error that names the nearest known one.
 //!
 //! * `when`: where a trial, a step or an alternative is meant to run.
 //! * `entry`: the entries of `expect` and `steps`. `check`: whether they speak of what is there.

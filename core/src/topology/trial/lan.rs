@@ -1,4 +1,4 @@
-//! `lan`: the machines on eth0's wire.
+//! `lan`: the machines on eth0's wire. Their addresses may be of any network: one wire can carry several.
 
 use std::net::{IpAddr, Ipv4Addr};
 
