@@ -53,7 +53,7 @@ pub(crate) struct Check {
 pub(crate) struct Trace {
     #[command(flatten)]
     pub(crate) input: Input,
-    /// The question: 'NODE -> TARGET[:PORT]/PROTO[,OPTION…]', as in 'lan -> 203.0.113.10:8080/tcp'
+    /// The question: 'NODE -> TARGET:PORT/PROTO,OPTION…', as in 'lan -> 203.0.113.10:8080/tcp'
     pub(crate) probe: String,
     #[command(flatten)]
     pub(crate) options: InputOptions,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use seatrial_core::addr::IfName;
 use seatrial_core::plan::NsName;
 use seatrial_core::probe::Outcome;
+use seatrial_core::topology::NodeName;
 
 use crate::arena::{DevId, NsId};
 use crate::device::Kind;
@@ -90,7 +91,7 @@ impl World {
     }
 
     /// The node of a socket's process; of one that has none, the namespace's name.
-    fn node_of(&self, ns: NsId, owner: Owner) -> seatrial_core::topology::NodeName {
+    fn node_of(&self, ns: NsId, owner: Owner) -> NodeName {
         match owner {
             Owner::Listener(node) | Owner::Asker(node) | Owner::Libc(node) => self.nodes[node].clone(),
             Owner::ProxyFront(_) | Owner::ProxyBack(_) | Owner::Reservation => {

@@ -2,6 +2,7 @@
 
 use seatrial_core::plan::{Item, Link, LinkKind, Listener, Namespace, NsName, Object, Proxy};
 use seatrial_core::probe::NsKind;
+use seatrial_core::topology::NodeName;
 
 use crate::arena::{DevId, NsId};
 use crate::device::Kind;
@@ -120,7 +121,7 @@ impl World {
         there(self.places.unmake(ns, namespace.kind()))
     }
 
-    fn unmake_process(&mut self, node: &seatrial_core::topology::NodeName) -> Result<(), Refusal> {
+    fn unmake_process(&mut self, node: &NodeName) -> Result<(), Refusal> {
         let ns = self.ns_of(node);
         there(self.places.end(node))?;
         let id = self.nodes.find(|n| n == node);
