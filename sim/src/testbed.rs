@@ -5,13 +5,17 @@ use std::net::IpAddr;
 
 use seatrial_core::addr::{Family, IfName, MacAddr};
 use seatrial_core::plan::{
-    Address, File, IdMap, Item, Link, LinkKind, Listener, MountRoot, Namespace, NsName, Object, Peer, Plan,
-    Process, Proxy, Resolver, Route, Sysctl,
+    Address, BridgePort, File, IdMap, Item, Link, LinkKind, Listener, MountRoot, Namespace, NsName, Object,
+    Parent, Peer, Plan, Process, Proxy, Resolver, Route, Sysctl,
 };
 use seatrial_core::probe::NsKind;
 use seatrial_core::rules::iptables;
 use seatrial_core::topology::{NodeName, RouteSpec};
 
+use crate::packet::{L4, Ports};
+use crate::skb::{Meta, Skb};
+use crate::stack::output::packet;
+use crate::trace::{Event, Hop};
 use crate::world::{Answer, World};
 
 /// A plan in the making.
@@ -126,6 +130,15 @@ impl Bed {
         self.node(node).plug(node, "eth0", ("wire", "sw"), &[address])
     }
 
+    /// A device on top of another's, of a namespace of its own, with an address, up.
+    pub(crate) fn share(self, node: &str, kind: LinkKind, last: u8, address: &str) -> Self {
+        let shared = matches!(kind, LinkKind::Ipvlan { .. });
+        let mac = (!shared).then_some(mac(last));
+        let link = Link { name: name("eth0"), kind, mac, mtu: None, master: None };
+        let bed = self.node(node).with(node, Object::Link(link)).addresses(node, "eth0", &[address]);
+        bed.with(node, Object::Up(name("eth0")))
+    }
+
     /// A route as `ip route add` writes it.
     pub(crate) fn route(self, ns: &str, route: &str) -> Self {
         let RouteSpec { to, via, dev } = route.parse().unwrap();
@@ -218,6 +231,47 @@ pub(crate) fn routed() -> Bed {
         .route("b", "default via 10.0.1.254")
 }
 
+/// A machine's device, for others to stand on.
+pub(crate) fn parent(ns: &str, device: &str) -> Parent {
+    Parent { ns: NsName(ns.to_owned()), name: name(device) }
+}
+
+/// A bridge `br`, 10.0.0.254, of a host h, and on it a, b and c: 10.0.0.1, .2 and .3 by the ports p1, p2 and p3.
+pub(crate) fn bridged() -> Bed {
+    let bed = Bed::new().node("h").switch("h", "br").addresses("h", "br", &["10.0.0.254/24"]);
+    ["a", "b", "c"].into_iter().zip(1..).fold(bed, |bed, (node, last)| {
+        bed.node(node).plug(node, "eth0", ("h", "br"), &[&format!("10.0.0.{last}/24")])
+    })
+}
+
+/// Settings of a bridge's port.
+pub(crate) fn port(link: &str, hairpin: bool, isolated: bool) -> Object {
+    Object::BridgePort(BridgePort { link: name(link), hairpin, isolated })
+}
+
+/// Lets a node send a datagram in a frame of its own making; the hops that come of it.
+pub(crate) fn inject(world: &mut World, node: &str, src: MacAddr, dst: MacAddr, to: &str) -> Vec<Hop> {
+    let ns = world.spaces[&NsName(node.to_owned())];
+    let dev = world.stacks[ns].links[&name("eth0")];
+    let ports = Ports { src: 40000, dst: 9 };
+    let from = world.stacks[ns].addresses_of(dev).next().unwrap().addr();
+    let skb = Skb { packet: packet(from, to.parse().unwrap(), 64, L4::Udp(ports)), meta: Meta::new(1) };
+    (world.hops, world.flights) = (Some(Vec::new()), 1);
+    world.transmit(dev, skb.framed(src, dst));
+    world.advance_ms(1);
+    world.hops.take().unwrap()
+}
+
+/// The namespaces, other than the sender's, whose stack or device a frame came to, in the order of their names.
+pub(crate) fn reached(hops: &[Hop]) -> Vec<String> {
+    let by_cable = hops.iter().filter(|hop| hop.flight == 1).filter_map(|hop| match &hop.event {
+        Event::Cross { ns, .. } if ns.as_str() != "h" => Some(ns.to_string()),
+        Event::Drop { reason: "NO_SOCKET", .. } if hop.ns.as_str() == "h" => Some("h".to_owned()),
+        _ => None,
+    });
+    by_cable.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
 /// The answer to a probe, written as in a trial.
 pub(crate) fn probe(world: &mut World, line: &str) -> Answer {
     world.probe(&line.parse().unwrap())
@@ -231,7 +285,7 @@ pub(crate) fn ask(world: &mut World, line: &str) -> String {
 /// The reason and the words of the drop that a trace ends with.
 pub(crate) fn dropped(answer: &Answer) -> (&'static str, String, String) {
     match answer.trace.hops.last().map(|hop| (&hop.event, hop.ns.to_string())) {
-        Some((crate::trace::Event::Drop { reason, why }, ns)) => (*reason, why.clone(), ns),
+        Some((Event::Drop { reason, why }, ns)) => (*reason, why.clone(), ns),
         other => panic!("the trace ends with {other:?}"),
     }
 }

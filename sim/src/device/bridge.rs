@@ -159,8 +159,10 @@ impl World {
     }
 
     /// Up to the bridge's own addresses (`br_pass_frame_up`).
-    fn bridge_up(&mut self, bridge: DevId, _port: DevId, mut framed: Framed) {
-        framed.meta.to_host = !framed.frame.dst.is_multicast();
+    fn bridge_up(&mut self, bridge: DevId, port: DevId, mut framed: Framed) {
+        // Only its own address, or that of the very port it came in by, makes a frame this machine's.
+        let dst = framed.frame.dst;
+        framed.meta.to_host = dst == self.devices[bridge].mac || dst == self.devices[port].mac;
         framed.meta.flooded = false;
         self.clock.after(0, Event::Receive(bridge, framed));
     }
@@ -254,6 +256,84 @@ impl World {
 mod tests {
     use super::*;
     use crate::arena::Id as _;
+    use crate::testbed::{Bed, ask, bridged, inject, mac, port, reached};
+
+    /// Whom a frame of a's reaches: to a MAC address of `02:00:00:00:00:NN`.
+    fn sent(bed: &Bed, dst: u8) -> Vec<String> {
+        let mut world = bed.world();
+        // b has spoken, so that its port is known.
+        inject(&mut world, "b", mac(2), MacAddr::BROADCAST, "10.0.0.255");
+        reached(&inject(&mut world, "a", mac(1), mac(dst), "10.0.0.254"))
+    }
+
+    // Where the kernel is cited: Linux 6.18, frames sent by AF_PACKET and looked for on every device.
+
+    #[test]
+    fn b3_unknown_unicast_floods_but_does_not_go_up() {
+        // Linux: b and c see it as OTHERHOST, the bridge's own device does not see it.
+        assert_eq!(sent(&bridged(), 0x99), ["b", "c"]);
+    }
+
+    #[test]
+    fn b3_a_broadcast_floods_and_goes_up() {
+        let mut world = bridged().world();
+        let hops = inject(&mut world, "a", mac(1), MacAddr::BROADCAST, "10.0.0.254");
+        assert_eq!(reached(&hops), ["b", "c", "h"]);
+    }
+
+    #[test]
+    fn b3_a_known_address_is_sent_to_its_port_alone() {
+        assert_eq!(sent(&bridged(), 2), ["b"]);
+    }
+
+    #[test]
+    fn b3_the_bridges_own_address_and_that_of_the_ingress_port_go_up() {
+        assert_eq!(sent(&bridged(), 0xb0), ["h"]);
+        assert_eq!(sent(&bridged(), 0x81), ["h"]);
+        // Linux: that of another port goes up as OTHERHOST, and so to nobody.
+        assert_eq!(sent(&bridged(), 0x82), Vec::<String>::new());
+    }
+
+    #[test]
+    fn b2_a_frame_with_an_impossible_source_is_dropped() {
+        for src in [MacAddr::ZERO, MacAddr([3, 0, 0, 0, 0, 1])] {
+            let hops = inject(&mut bridged().world(), "a", src, MacAddr::BROADCAST, "10.0.0.255");
+            assert_eq!(reached(&hops), Vec::<String>::new());
+            assert!(
+                hops.iter().any(|h| matches!(h.event, Happened::Drop { reason: "MAC_INVALID_SOURCE", .. }))
+            );
+        }
+    }
+
+    #[test]
+    fn b3_a_frame_does_not_leave_by_the_port_it_came_in_unless_that_is_a_hairpin() {
+        let to_itself = |bed: &Bed| {
+            let mut world = bed.world();
+            inject(&mut world, "a", mac(1), MacAddr::BROADCAST, "10.0.0.255");
+            reached(&inject(&mut world, "a", mac(0x77), mac(1), "10.0.0.2"))
+        };
+        assert_eq!(to_itself(&bridged()), Vec::<String>::new());
+        let hairpin = bridged().with("h", port("p1", true, false));
+        assert_eq!(to_itself(&hairpin), ["a"]);
+        // And a flood comes back to its sender as well.
+        assert_eq!(sent(&hairpin, 0x99), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn b7_isolated_ports_meet_others_and_the_bridge_but_not_each_other() {
+        let isolated = ["p1", "p2"].iter().fold(bridged(), |bed, p| bed.with("h", port(p, false, true)));
+        assert_eq!(sent(&isolated, 2), Vec::<String>::new());
+        assert_eq!(sent(&isolated, 0x99), ["c"]);
+        assert_eq!(sent(&isolated, 0xb0), ["h"]);
+    }
+
+    #[test]
+    fn b6_a_cable_whose_other_end_is_down_carries_nothing() {
+        let mut world = bridged().world();
+        let ns = world.spaces[&seatrial_core::plan::NsName("b".to_owned())];
+        world.set_up(ns, &crate::testbed::name("eth0"), false).unwrap();
+        assert_eq!(ask(&mut world, "a -> 10.0.0.2/icmp"), "unreachable (host)");
+    }
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 

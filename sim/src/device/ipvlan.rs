@@ -145,24 +145,17 @@ impl World {
 
 #[cfg(test)]
 mod tests {
-    use seatrial_core::plan::{Link, LinkKind, NsName, Object, Parent};
+    use seatrial_core::plan::LinkKind;
     use seatrial_core::topology::{IpvlanFlag, IpvlanMode};
 
-    use crate::testbed::{Bed, ask, name};
+    use crate::testbed::{Bed, ask, parent};
 
     /// A host with two shares of its `eth0`, and another machine on the wire that has a route to them by it.
     fn shares(mode: IpvlanMode, flag: IpvlanFlag, red: &str, blue: &str) -> Bed {
         let bed = Bed::new().machine("lan", "203.0.113.50/24").machine("host", "203.0.113.10/24");
         let share = |bed: Bed, node: &str, address: &str| {
-            let parent = Parent { ns: NsName("host".to_owned()), name: name("eth0") };
-            let kind = LinkKind::Ipvlan { parent, mode, flag };
-            let link = Link { name: name("eth0"), kind, mac: None, mtu: None, master: None };
-            bed.node(node)
-                .with(node, Object::Link(link))
-                .addresses(node, "eth0", &[address])
-                .with(node, Object::Up(name("eth0")))
-                .route(node, "default dev eth0")
-                .listen(node, "80/tcp")
+            let kind = LinkKind::Ipvlan { parent: parent("host", "eth0"), mode, flag };
+            bed.share(node, kind, 0, address).route(node, "default dev eth0").listen(node, "80/tcp")
         };
         share(share(bed, "red", red), "blue", blue)
             .route("lan", "10.7.1.0/24 via 203.0.113.10")
@@ -208,5 +201,25 @@ mod tests {
                 assert_eq!(ask(&mut world, line), outcome, "{mode:?}: {line}");
             }
         }
+    }
+
+    /// What comes of a packet to or from a share in layer 3, where the host drops what passes one hook.
+    fn filtered(mode: IpvlanMode, hook: &str, line: &str) -> String {
+        let bed = shares(mode, IpvlanFlag::Bridge, "10.7.1.10/24", "10.7.1.11/24");
+        ask(&mut bed.rules("host", &format!("*filter\n:{hook} DROP [0:0]\nCOMMIT\n")).world(), line)
+    }
+
+    #[test]
+    fn layer_3_is_reached_around_the_hosts_rules_and_sends_by_its_output() {
+        let to_red = "lan -> 10.7.1.10:80/tcp";
+        assert_eq!(filtered(IpvlanMode::L3, "INPUT", to_red), "reaches red:80 from 203.0.113.50");
+        assert_eq!(filtered(IpvlanMode::L3, "FORWARD", to_red), "reaches red:80 from 203.0.113.50");
+        // The answer leaves by the host's OUTPUT (`ipvlan_process_v4_outbound`: `ip_local_out`).
+        assert_eq!(filtered(IpvlanMode::L3, "OUTPUT", to_red), "dropped");
+    }
+
+    #[test]
+    fn layer_3s_passes_the_hosts_input() {
+        assert_eq!(filtered(IpvlanMode::L3s, "INPUT", "lan -> 10.7.1.10:80/tcp"), "dropped");
     }
 }

@@ -111,3 +111,60 @@ impl World {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testbed::{Bed, ask, parent, port};
+    use seatrial_core::plan::LinkKind;
+
+    /// h, 10.0.0.10, and lan, 10.0.0.50, on one switch; on h's eth0 c and d in bridge mode, e private, f vepa: .61 to .64.
+    fn shared() -> Bed {
+        let bed = Bed::new().machine("h", "10.0.0.10/24").machine("lan", "10.0.0.50/24");
+        let modes = [MacvlanMode::Bridge, MacvlanMode::Bridge, MacvlanMode::Private, MacvlanMode::Vepa];
+        let bed =
+            ["c", "d", "e", "f"].into_iter().zip(modes).zip(61..).fold(bed, |bed, ((node, mode), last)| {
+                let kind = LinkKind::Macvlan { parent: parent("h", "eth0"), mode };
+                bed.share(node, kind, last, &format!("10.0.0.{last}/24"))
+            });
+        ["h", "lan", "c", "d", "e", "f"].into_iter().fold(bed, |bed, node| bed.listen(node, "80/tcp"))
+    }
+
+    fn meet(bed: &Bed, pairs: &[(&str, u8, &str)]) {
+        for (from, last, outcome) in pairs {
+            let got = ask(&mut bed.world(), &format!("{from} -> 10.0.0.{last}:80/tcp"));
+            assert_eq!(got.split(' ').next(), outcome.split(' ').next(), "{from} -> .{last}: {got}");
+        }
+    }
+
+    // Linux 6.18: each of these was asked there, with macvlans on a veth whose other end is a bridge's port.
+
+    #[test]
+    fn siblings_in_bridge_mode_meet_inside_the_parent() {
+        meet(&shared(), &[("c", 62, "reaches"), ("d", 61, "reaches")]);
+    }
+
+    #[test]
+    fn every_mode_reaches_the_wire_and_is_reached_from_it() {
+        meet(&shared(), &[("lan", 61, "reaches"), ("c", 50, "reaches"), ("e", 50, "reaches")]);
+        meet(&shared(), &[("lan", 63, "reaches"), ("f", 50, "reaches"), ("lan", 64, "reaches")]);
+    }
+
+    #[test]
+    fn a_parent_and_its_macvlans_do_not_meet() {
+        meet(&shared(), &[("h", 61, "unreachable"), ("c", 10, "unreachable")]);
+    }
+
+    #[test]
+    fn private_and_vepa_meet_no_sibling() {
+        meet(&shared(), &[("c", 63, "unreachable"), ("e", 61, "unreachable")]);
+        meet(&shared(), &[("f", 61, "unreachable"), ("c", 64, "unreachable")]);
+    }
+
+    #[test]
+    fn a_switch_that_reflects_lets_all_but_private_meet() {
+        let bed = shared().with("wire", port("p1", true, false));
+        meet(&bed, &[("h", 61, "reaches"), ("c", 10, "reaches"), ("f", 61, "reaches"), ("c", 64, "reaches")]);
+        meet(&bed, &[("c", 63, "unreachable"), ("e", 61, "unreachable")]);
+    }
+}

@@ -56,7 +56,11 @@ impl World {
     /// The route of a packet that begins here, and the source it has (`ip_route_output_key`).
     pub(crate) fn route_output(&self, ns: NsId, flow: &Flow<'_>) -> Result<(Path, IpAddr), SendError> {
         let stack = &self.stacks[ns];
-        let path = self.route(ns, flow).ok_or(SendError::NoRoute(flow.dst))?;
+        let mut path = self.route(ns, flow).ok_or(SendError::NoRoute(flow.dst))?;
+        if flow.dst.is_multicast() {
+            // Whatever the route says, a group is on the link (`ip_route_output_key`: RTN_MULTICAST).
+            (path.kind, path.via) = (AddrType::Multicast, None);
+        }
         let local = path.kind == AddrType::Local;
         let chosen = || {
             let own =
@@ -118,7 +122,7 @@ impl World {
         if self.devices[dev].no_arp() {
             // Nobody is asked: the destination is the device itself.
             self.transmit(dev, skb.framed(mac, mac));
-        } else if kind == AddrType::Broadcast || next_hop.is_multicast() {
+        } else if matches!(kind, AddrType::Broadcast | AddrType::Multicast) {
             self.transmit(dev, skb.framed(mac, MacAddr::BROADCAST));
         } else {
             self.neighbour_output(ns, dev, next_hop, skb, Then::Transmit);

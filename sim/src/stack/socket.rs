@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use seatrial_core::addr::{Family, MacAddr, Transport};
-use seatrial_core::rules::Protocol;
+use seatrial_core::rules::{AddrType, Protocol};
 
 use super::Stack;
 use super::icmp::Told;
 use super::output::SendError;
+use super::route::Flow;
 use super::tcp::Tcb;
 use crate::arena::{DevId, NodeId, NsId, ProxyId, ResolverId};
 use crate::packet::{Icmp, L4, Payload, Ports, Tcp, TcpFlags};
@@ -231,7 +232,7 @@ impl World {
             (socket.sort, socket.address, socket.port, socket.knobs.mark, socket.raw);
         let src = match (raw, bound) {
             (Some(_), bound) => bound.ok_or(SendError::NoSource(to.0))?,
-            (None, bound) => self.source_for(ns, bound, to.0, mark)?,
+            (None, bound) => self.source_for(ns, sort, bound, to.0, mark)?,
         };
         let port = if port == 0 { self.ephemeral_port(ns, sort) } else { port };
         if let Some(socket) = self.stacks[ns].sockets.get_mut(&sock) {
@@ -244,6 +245,7 @@ impl World {
     fn source_for(
         &self,
         ns: NsId,
+        sort: Sort,
         bound: Option<IpAddr>,
         to: IpAddr,
         mark: u32,
@@ -252,12 +254,13 @@ impl World {
         if let Some(bound) = bound.filter(|b| !stack.is_local(*b) && !stack.settings.nonlocal_bind) {
             return Err(SendError::NotOurs(bound));
         }
-        let flow = super::route::Flow { src: bound, mark, ..super::route::Flow::to(to) };
+        let flow = Flow { src: bound, mark, ..Flow::to(to) };
         let (path, src) = self.route_output(ns, &flow)?;
-        if path.kind == seatrial_core::rules::AddrType::Broadcast {
-            return Err(SendError::Broadcast(to));
+        if sort == Sort::Tcp && matches!(path.kind, AddrType::Broadcast | AddrType::Multicast) {
+            return Err(SendError::NoRoute(to));
         }
-        Ok(src)
+        // Without SO_BROADCAST.
+        if path.kind == AddrType::Broadcast { Err(SendError::Broadcast(to)) } else { Ok(src) }
     }
 
     /// Closes a socket at once: nothing is sent.
