@@ -1,5 +1,6 @@
 //! A service's `networks`: which it joins, and how.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{check, keys};
@@ -25,8 +26,9 @@ pub(super) fn all(field: Field<'_>, out: &mut Diagnostics) -> Vec<Joined> {
     let mut all: Vec<Joined> = Vec::new();
     match &field.node.value {
         Value::Sequence(_) => {
+            let mut seen = BTreeSet::new();
             for (name, at) in field.strings(out) {
-                if !all.iter().any(|j| j.attachment.network == name) {
+                if seen.insert(name) {
                     all.push(plain(name, at));
                 }
             }

@@ -61,7 +61,11 @@ fn service(loader: &mut Loader<'_>, key: &Key, origin: Origin, scope: &Scope) ->
     loop {
         let link = (origin.file.clone(), name.clone());
         if seen.contains(&link) {
-            loader.out.push(cycle(&seen, &link, at));
+            let from = seen.iter().position(|other| *other == link).unwrap_or_default();
+            let circle = seen.split_off(from);
+            if loader.circles.insert(circle.iter().cloned().collect()) {
+                loader.out.push(cycle(&circle, at));
+            }
             return None;
         }
         seen.push(link);
@@ -149,10 +153,8 @@ fn missing(origin: &Origin, name: &str, at: At, out: &Diagnostics) -> Diagnostic
     Diagnostic::new(at, found).expected(expected)
 }
 
-fn cycle(seen: &[(PathBuf, String)], again: &(PathBuf, String), at: At) -> Diagnostic {
-    let from = seen.iter().position(|link| link == again).unwrap_or_default();
-    let links = seen.iter().skip(from).chain([again]);
+fn cycle(circle: &[(PathBuf, String)], at: At) -> Diagnostic {
+    let links = circle.iter().chain(circle.first());
     let links: Vec<String> = links.map(|(file, name)| format!("{name} in {}", file.display())).collect();
-    let found = format!("services extend one another in a circle: {}", links.join(" -> "));
-    Diagnostic::new(at, found)
+    Diagnostic::new(at, format!("services extend one another in a circle: {}", links.join(" -> ")))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{At, Diagnostic, Diagnostics};
-use crate::topology::yaml::{MAX_FILE_BYTES, Node, Value};
+use crate::topology::yaml::{MAX_FILE_BYTES, Node, Scalar, Value};
 
 /// The deepest nesting of one variable in another's default.
 const MAX_DEPTH: usize = 16;
@@ -69,25 +69,36 @@ impl<'a> Interpolation<'a> {
         Self { env, budget: 4 * MAX_FILE_BYTES, unset: Vec::new() }
     }
 
-    fn node(&mut self, node: &mut Node, out: &mut Diagnostics, warnings: &mut Vec<Diagnostic>) {
+    /// Whether all is well; what is not is taken out of a list, and null in a mapping.
+    fn node(&mut self, node: &mut Node, out: &mut Diagnostics, warnings: &mut Vec<Diagnostic>) -> bool {
         let Node { at, value, .. } = node;
-        match value {
-            Value::Sequence(items) => items.iter_mut().for_each(|item| self.node(item, out, warnings)),
-            Value::Mapping(entries) => entries.iter_mut().for_each(|(_, n)| self.node(n, out, warnings)),
-            Value::Scalar(scalar) if !scalar.text.contains('$') => {}
-            Value::Scalar(scalar) => {
-                match self.text(&scalar.text) {
-                    Ok(text) => {
-                        scalar.text = text;
-                        scalar.plain = false;
-                    }
-                    Err(fault) => out.push(fault.at(at)),
-                }
-                warnings.extend(self.unset.drain(..).map(|raw| {
-                    let name = raw.trim_matches(['$', '{', '}']);
-                    let found = format!("the variable {name} is not set; an empty string stands for it");
-                    Diagnostic::new(part(at, &raw), found)
-                }));
+        let scalar = match value {
+            Value::Sequence(items) => {
+                items.retain_mut(|item| self.node(item, out, warnings));
+                return true;
+            }
+            Value::Mapping(entries) => {
+                entries.iter_mut().for_each(|(_, node)| _ = self.node(node, out, warnings));
+                return true;
+            }
+            Value::Scalar(scalar) if !scalar.text.contains('$') => return true,
+            Value::Scalar(scalar) => scalar,
+        };
+        let text = self.text(&scalar.text);
+        warnings.extend(self.unset.drain(..).map(|raw| {
+            let name = raw.trim_matches(['$', '{', '}']);
+            let found = format!("the variable {name} is not set; an empty string stands for it");
+            Diagnostic::new(part(at, &raw), found)
+        }));
+        match text {
+            Ok(text) => {
+                *scalar = Scalar { text, plain: false };
+                true
+            }
+            Err(fault) => {
+                out.push(fault.at(at));
+                *scalar = Scalar { text: String::new(), plain: true };
+                false
             }
         }
     }

@@ -1,6 +1,6 @@
 //! From files to one tree: `.env`, variables, `<<`, `extends`, `include`, and the files laid over each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -24,6 +24,8 @@ pub(super) struct Loader<'a> {
     nodes: usize,
     /// Trees of files that `extends` names, by scope and path.
     pub(super) bases: BTreeMap<(usize, PathBuf), Option<Rc<Node>>>,
+    /// Circles of services that extend one another, each reported once.
+    pub(super) circles: BTreeSet<BTreeSet<(PathBuf, String)>>,
     scopes: usize,
 }
 
@@ -59,6 +61,7 @@ impl<'a> Loader<'a> {
             loaded: 0,
             nodes: 0,
             bases: BTreeMap::new(),
+            circles: BTreeSet::new(),
             scopes: 0,
         }
     }

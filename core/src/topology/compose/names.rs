@@ -1,5 +1,6 @@
 //! What a service says about names: `extra_hosts`, `dns`, `links`, `external_links`.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::diagnostic::{At, Diagnostic, Diagnostics};
@@ -20,13 +21,12 @@ pub(super) struct WantedLink {
 
 /// `links` or `external_links`.
 pub(super) fn links(field: Field<'_>, out: &mut Diagnostics) -> Vec<WantedLink> {
-    let mut all: Vec<WantedLink> = Vec::new();
+    let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
     for (text, at) in field.strings(out) {
         let (target, alias) = text.split_once(':').unwrap_or((text, text));
         let alias = if alias.is_empty() { target } else { alias };
-        let link = WantedLink { target: target.to_owned(), alias: alias.to_owned(), at };
-        if !all.iter().any(|l| (&l.target, &l.alias) == (&link.target, &link.alias)) {
-            all.push(link);
+        if seen.insert((target, alias)) {
+            all.push(WantedLink { target: target.to_owned(), alias: alias.to_owned(), at });
         }
     }
     all
@@ -55,7 +55,6 @@ pub(super) fn extra_hosts(field: Field<'_>, out: &mut Diagnostics) -> Vec<ExtraH
         }
         Value::Scalar(_) => out.push(field.wrong("a list of NAME:ADDRESS, or a mapping")),
     }
-    all.dedup_by(|a: &mut ExtraHost, b: &mut ExtraHost| (&a.name, a.target) == (&b.name, b.target));
     all
 }
 
@@ -79,10 +78,10 @@ fn extra_host(name: &str, text: &str, at: At, out: &mut Diagnostics) -> Option<E
 
 /// `dns`.
 pub(super) fn dns(field: Field<'_>, out: &mut Diagnostics) -> Vec<IpAddr> {
-    let mut all = Vec::new();
+    let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
     for (text, at) in field.string_or_list(out) {
         match text.parse::<IpAddr>() {
-            Ok(address) if all.contains(&address) => {}
+            Ok(address) if !seen.insert(address) => {}
             Ok(address) => all.push(address),
             Err(_) => out.push(
                 Diagnostic::new(at, format!("bad nameserver address {text}"))

@@ -16,17 +16,17 @@ pub(super) const DEFAULT: &str = "default";
 /// Docker's own networks: no project can make or have them.
 pub(super) const PREDEFINED: &[&str] = &["bridge", "host", "none"];
 
-/// The networks as they are written, behind the implicit one where it is not among them.
+/// The networks as they are written, those that were refused too, behind the implicit one where it is not among them.
 pub(super) fn all(root: &Node, project: &str, found: &mut Findings<'_>) -> Vec<Network> {
     let mut all = Vec::new();
     for (key, node) in Field::of(root, "networks").map(|f| f.mapping(found.out)).unwrap_or_default() {
-        all.extend(one(key, node, project, found));
+        all.push(one(key, node, project, found));
     }
     let names = all.iter().map(|n| (&n.name, &n.at));
     check::twice(names, found.out, |name| {
         (format!("two networks with the name '{name}'"), "another 'name', or one network".to_owned())
     });
-    if !all.iter().any(|n| n.key == DEFAULT) && root.get("networks").and_then(|n| n.get(DEFAULT)).is_none() {
+    if !all.iter().any(|n| n.key == DEFAULT) {
         all.insert(0, plain(DEFAULT, project, root.at.clone()));
     }
     all
@@ -47,14 +47,11 @@ fn plain(key: &str, project: &str, at: At) -> Network {
     }
 }
 
-fn one(key: &Key, node: &Node, project: &str, found: &mut Findings<'_>) -> Option<Network> {
+fn one(key: &Key, node: &Node, project: &str, found: &mut Findings<'_>) -> Network {
     check::name("network", key, found.out);
-    if node.is_null() {
-        return Some(plain(&key.name, project, key.at.clone()));
-    }
     let out = &mut *found.out;
-    if !keys::check_mapping(&key.name, node, keys::NETWORK, "a network", out) {
-        return None;
+    if node.is_null() || !keys::check_mapping(&key.name, node, keys::NETWORK, "a network", out) {
+        return plain(&key.name, project, key.at.clone());
     }
     let mut flag = |name, default| Field::of(node, name).and_then(|f| f.boolean(out)).unwrap_or(default);
     let mut network = Network {
@@ -65,10 +62,10 @@ fn one(key: &Key, node: &Node, project: &str, found: &mut Findings<'_>) -> Optio
         ..plain(&key.name, project, key.at.clone())
     };
     name(node, &mut network, found);
-    network.driver = driver(node, &mut network, found)?;
+    network.driver = driver(node, &mut network, found).unwrap_or(network.driver);
     network.pools = ipam(node, found.out);
     finished(&network, node, found.out);
-    Some(network)
+    network
 }
 
 /// `name` and `external`, which has an older form with a name of its own.

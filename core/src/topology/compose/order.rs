@@ -7,17 +7,23 @@ use super::service::{Need, Service};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 
 /// The services that have no profile, or an active one; every reference between them is checked.
-pub(super) fn enabled(all: Vec<Service>, active: &BTreeSet<String>, out: &mut Diagnostics) -> Vec<Service> {
+/// `refused` are the names of services that could not be read: nothing is said of who needs them.
+pub(super) fn enabled(
+    all: Vec<Service>,
+    refused: &BTreeSet<&str>,
+    active: &BTreeSet<String>,
+    out: &mut Diagnostics,
+) -> Vec<Service> {
     let every = active.contains("*");
     let on = |s: &Service| every || s.profiles.is_empty() || !s.profiles.is_disjoint(active);
     let (mut enabled, disabled): (Vec<_>, Vec<_>) = all.into_iter().partition(on);
     let names: BTreeSet<String> = enabled.iter().map(|s| s.name.clone()).collect();
     let disabled: BTreeMap<String, Service> = disabled.into_iter().map(|s| (s.name.clone(), s)).collect();
     for service in &mut enabled {
-        let (there, missing) =
-            std::mem::take(&mut service.needs).into_iter().partition(|need| names.contains(&need.service));
+        let needs = std::mem::take(&mut service.needs).into_iter();
+        let (there, missing): (Vec<_>, Vec<_>) = needs.partition(|need| names.contains(&need.service));
         service.needs = there;
-        for need in missing {
+        for need in missing.into_iter().filter(|n| !refused.contains(n.service.as_str())) {
             let other = disabled.get(&need.service);
             if need.required || other.is_none() {
                 out.push(undefined(&service.name, &need, other, &names, out));
@@ -69,9 +75,17 @@ pub(super) fn by_need(services: Vec<Service>, out: &mut Diagnostics) -> Vec<Serv
     }
     let free = waiting.iter().enumerate().filter(|(_, needs)| needs.is_empty());
     let mut ready: BTreeSet<usize> = free.map(|(place, _)| place).collect();
-    let mut order = Vec::new();
-    while let Some(place) = ready.pop_first() {
-        order.push(place);
+    let mut ranks = BTreeMap::new();
+    while ranks.len() < services.len() {
+        let Some(place) = ready.pop_first() else {
+            // A circle: once it is reported, one of it goes first.
+            let Some((first, diagnostic)) = cycle(&services, &waiting) else { break };
+            out.push(diagnostic);
+            waiting.get_mut(first).map(BTreeSet::clear);
+            ready.insert(first);
+            continue;
+        };
+        ranks.insert(place, ranks.len());
         for by in needed_by.get(place).into_iter().flatten() {
             if let Some(needs) = waiting.get_mut(*by)
                 && needs.remove(&place)
@@ -81,11 +95,6 @@ pub(super) fn by_need(services: Vec<Service>, out: &mut Diagnostics) -> Vec<Serv
             }
         }
     }
-    if order.len() < services.len() {
-        out.extend(cycle(&services, &waiting));
-    }
-    let ranks: BTreeMap<usize, usize> =
-        order.iter().enumerate().map(|(rank, place)| (*place, rank)).collect();
     let mut ranked: Vec<(usize, Service)> = services
         .into_iter()
         .enumerate()
@@ -95,8 +104,8 @@ pub(super) fn by_need(services: Vec<Service>, out: &mut Diagnostics) -> Vec<Serv
     ranked.into_iter().map(|(_, service)| service).collect()
 }
 
-/// The first circle among services that wait for one another.
-fn cycle(services: &[Service], waiting: &[BTreeSet<usize>]) -> Option<Diagnostic> {
+/// The first circle among services that wait for one another, and the one of it that is written first.
+fn cycle(services: &[Service], waiting: &[BTreeSet<usize>]) -> Option<(usize, Diagnostic)> {
     let mut at = waiting.iter().position(|needs| !needs.is_empty())?;
     let mut path = Vec::new();
     let mut seen = BTreeSet::new();
@@ -104,14 +113,14 @@ fn cycle(services: &[Service], waiting: &[BTreeSet<usize>]) -> Option<Diagnostic
         path.push(at);
         at = *waiting.get(at)?.first()?;
     }
-    let from = path.iter().position(|p| *p == at)?;
-    let circle: Vec<&Service> = path.iter().skip(from).filter_map(|p| services.get(*p)).collect();
-    // The circle is told from the service that is written first.
-    let first = circle.iter().enumerate().min_by_key(|(_, s)| &s.at.span.start).map(|(i, _)| i)?;
-    let circle: Vec<&Service> = circle.iter().cycle().skip(first).take(circle.len()).copied().collect();
-    let names = circle.iter().chain(circle.first()).map(|s| s.name.as_str());
-    let found = format!("dependency cycle detected: {}", names.collect::<Vec<_>>().join(" -> "));
-    let next = circle.get(1).or(circle.first())?;
-    let need = circle.first()?.needs.iter().find(|n| n.service == next.name)?;
-    Some(Diagnostic::new(need.at.clone(), found))
+    let mut circle = path.split_off(path.iter().position(|place| *place == at)?);
+    let first = circle.iter().enumerate().min_by_key(|(_, place)| **place).map(|(i, _)| i)?;
+    circle.rotate_left(first);
+    let (first, next) = (*circle.first()?, *circle.get(1).or(circle.first())?);
+    let names = circle.iter().chain([&first]).filter_map(|place| services.get(*place));
+    let names: Vec<&str> = names.map(|s| s.name.as_str()).collect();
+    let (service, next) = (services.get(first)?, services.get(next)?);
+    let need = service.needs.iter().find(|n| n.service == next.name)?;
+    let found = format!("dependency cycle detected: {}", names.join(" -> "));
+    Some((first, Diagnostic::new(need.at.clone(), found)))
 }

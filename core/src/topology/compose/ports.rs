@@ -3,7 +3,8 @@
 //! The short form is `[[IP:]HOST:]CONTAINER[/PROTOCOL]` (github.com/docker/go-connections, nat.ParsePortSpec): what
 //! stands before the last two colons is the address; a host port that is empty or 0 is any free one.
 
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::keys;
 use crate::addr::{PortRange, Transport};
@@ -12,30 +13,36 @@ use crate::topology::Publish;
 use crate::topology::field::Field;
 use crate::topology::yaml::{Node, Value};
 
-/// `ports`; an entry that says the same as an earlier one is left out.
+/// `ports`; an entry that says the same as an earlier one takes its place, every address counted as 0.0.0.0
+/// (compose-go, override.EnforceUnicity).
 pub(super) fn publishes(field: Field<'_>, out: &mut Diagnostics) -> Vec<Publish> {
     let mut all: Vec<Publish> = Vec::new();
+    let mut places = BTreeMap::new();
     for entry in field.list(out) {
         let read = match &entry.value {
             Value::Scalar(_) => short(entry),
             Value::Mapping(_) => long(entry, out),
             Value::Sequence(_) => Err(Some(Field { name: "ports", node: entry }.wrong(FORMS))),
         };
-        match read {
-            Ok(new) if all.iter().any(|p| same(p, &new)) => {}
-            Ok(new) => all.push(new),
-            Err(diagnostic) => out.extend(diagnostic),
+        let new = match read {
+            Ok(new) => new,
+            Err(diagnostic) => {
+                out.extend(diagnostic);
+                continue;
+            }
+        };
+        let ip = new.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let place = places.entry((ip, new.host_ports, new.container_ports, new.transport));
+        let place = *place.or_insert(all.len());
+        match all.get_mut(place) {
+            Some(earlier) => *earlier = new,
+            None => all.push(new),
         }
     }
     all
 }
 
 const FORMS: &str = "CONTAINER, HOST:CONTAINER or IP:HOST:CONTAINER, or a mapping with 'target'";
-
-fn same(a: &Publish, b: &Publish) -> bool {
-    let said = |p: &Publish| (p.host_ip, p.host_ports, p.container_ports, p.transport);
-    said(a) == said(b)
-}
 
 fn short(entry: &Node) -> Result<Publish, Option<Diagnostic>> {
     let refuse = |found: String| Diagnostic::new(entry.at.clone(), found);
@@ -134,13 +141,13 @@ fn long(entry: &Node, out: &mut Diagnostics) -> Result<Publish, Option<Diagnosti
 
 /// `expose`: ports that are listened on and not published.
 pub(super) fn exposed(field: Field<'_>, out: &mut Diagnostics) -> Vec<(Transport, PortRange)> {
-    let mut all = Vec::new();
+    let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
     let entries: Vec<_> = field.entries(out).collect();
     for entry in entries {
         let Some(text) = entry.text(out) else { continue };
         let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         match (ports.parse::<PortRange>(), protocol.parse::<Transport>()) {
-            (Ok(ports), Ok(transport)) if all.contains(&(transport, ports)) => {}
+            (Ok(ports), Ok(transport)) if !seen.insert((transport, ports)) => {}
             (Ok(ports), Ok(transport)) => all.push((transport, ports)),
             (Err(_), Ok(_) | Err(_)) => {
                 out.push(entry.bad(format!("'expose': bad port '{ports}'")).expected(PORTS))

@@ -1,6 +1,6 @@
 //! What bears on a service's process and mounts: capabilities, users, `shm_size`, `tmpfs`, `volumes`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{check, keys};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -136,10 +136,10 @@ fn capabilities(field: Field<'_>, out: &mut Diagnostics) -> Vec<String> {
 }
 
 fn tmpfs(field: Field<'_>, out: &mut Diagnostics) -> Vec<String> {
-    let mut all = Vec::new();
+    let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
     for (text, at) in field.string_or_list(out) {
         if text.starts_with('/') {
-            all.push(text.to_owned());
+            all.extend(seen.insert(text).then(|| text.to_owned()));
         } else {
             let found = format!("invalid mount path: '{text}' mount path must be absolute");
             out.push(Diagnostic::new(at, found).expected("a path that begins with /"));

@@ -32,9 +32,14 @@ fn build(root: &Node, scope: &Scope, options: &Options, found: &mut Findings<'_>
     let name = name(root, scope, options, found.out);
     let networks = network::all(root, &name, found);
     let services = Field::of(root, "services").map(|f| f.mapping(found.out)).unwrap_or_default();
-    let services: Vec<_> =
-        services.iter().filter_map(|(key, node)| service::read(key, node, root, found)).collect();
-    let services = order::enabled(services, &active(scope, options), found.out);
+    let mut refused = BTreeSet::new();
+    let services = services.iter().filter_map(|(key, node)| {
+        let service = service::read(key, node, root, found);
+        refused.extend(service.is_none().then_some(key.name.as_str()));
+        service
+    });
+    let services = services.collect();
+    let services = order::enabled(services, &refused, &active(scope, options), found.out);
     let services = order::by_need(services, found.out);
     let containers = resolve::containers(&services, &networks, &name, found);
     let joined = containers.iter().flat_map(|c| match &c.network {

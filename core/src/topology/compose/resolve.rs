@@ -248,7 +248,7 @@ impl<'a> Resolved<'a> {
     /// Compose's links: each container of the service by the alias, and by two names that have the number of the
     /// container that links (observed on 2.40).
     fn links(&self, number: u32, names: &Names<'_>) -> Vec<Link> {
-        let mut all: Vec<Link> = Vec::new();
+        let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
         for wanted in &self.service.links {
             let Some(service) = names.services.get(wanted.target.as_str()) else { continue };
             let numbered = format!("{}-{number}", service.name);
@@ -256,9 +256,8 @@ impl<'a> Resolved<'a> {
             for target in 1..=service.replicas {
                 let target = ContainerRef { node: node(service, target), at: wanted.at.clone() };
                 for alias in [&wanted.alias, &numbered, &full] {
-                    let link = Link { target: target.clone(), alias: alias.clone() };
-                    if !all.contains(&link) {
-                        all.push(link);
+                    if seen.insert((target.node.clone(), alias.clone())) {
+                        all.push(Link { target: target.clone(), alias: alias.clone() });
                     }
                 }
             }
