@@ -264,10 +264,12 @@ pub(crate) fn inject(world: &mut World, node: &str, src: MacAddr, dst: MacAddr, 
 
 /// The namespaces, other than the sender's, whose stack or device a frame came to, in the order of their names.
 pub(crate) fn reached(hops: &[Hop]) -> Vec<String> {
-    let by_cable = hops.iter().filter(|hop| hop.flight == 1).filter_map(|hop| match &hop.event {
-        Event::Cross { ns, .. } if ns.as_str() != "h" => Some(ns.to_string()),
-        Event::Drop { reason: "NO_SOCKET", .. } if hop.ns.as_str() == "h" => Some("h".to_owned()),
-        _ => None,
+    let by_cable = hops.iter().filter(|hop| hop.flight == 1).filter_map(|hop| {
+        if let Event::Cross { ns, .. } = &hop.event {
+            return (ns.as_str() != "h").then(|| ns.to_string());
+        }
+        let to_host = matches!(hop.event, Event::Drop { reason: "NO_SOCKET", .. }) && hop.ns.as_str() == "h";
+        to_host.then(|| "h".to_owned())
     });
     by_cable.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
