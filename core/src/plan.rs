@@ -19,6 +19,7 @@ pub mod firewall;
 mod alloc;
 mod bridge;
 mod change;
+mod command;
 mod container;
 mod dockerd;
 mod filter;

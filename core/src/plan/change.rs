@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
-use super::dockerd::Dockerd;
+use super::command::Command;
+use super::dockerd::{self, Dockerd};
 use super::planner::Planner;
 use super::wire::sysctl_device_of;
-use super::{Item, LinkKind, Namespace, Object, PlanOp};
+use super::{Item, LinkKind, Namespace, NsName, Object, PlanOp};
 use crate::addr::IfName;
 use crate::diagnostic::{At, Diagnostic};
 use crate::probe::{Change, NsKind};
@@ -24,6 +25,9 @@ pub enum Refused {
     /// Docker would refuse it; in its own words.
     #[error("{}", .0.found)]
     Docker(Box<Diagnostic>),
+    /// It is no command that can be run there.
+    #[error("{0}")]
+    Command(String),
     /// This program does not plan it yet.
     #[error("{0} is not planned yet")]
     NotPlanned(String),
@@ -59,9 +63,37 @@ impl Planner {
             Change::Disconnect(node, network) => {
                 self.on(node, |engine, index| disconnect(engine, index, network))
             }
-            Change::Rule(_, rule) => Err(Refused::NotPlanned(format!("the rule '{rule}'"))),
+            Change::Rule(node, command) => self.rule(node, command),
             Change::Cut(..) | Change::Heal(..) | Change::Loss(..) => Ok(Vec::new()),
         }
+    }
+
+    /// Runs a command of iptables where a node is.
+    fn rule(&mut self, node: &NodeName, text: &str) -> Result<Vec<PlanOp>, Refused> {
+        let before = self.plan().items;
+        let command = Command::read(text).map_err(Refused::Command)?;
+        let place = self.engines.iter().position(|e| e.host.name == *node || e.index(node).is_some());
+        let engine = place.and_then(|place| self.engines.get_mut(place));
+        let done = match engine {
+            Some(engine) => {
+                let ctr = engine.index(node).and_then(|index| engine.containers.get(index));
+                if ctr.is_some_and(|c| !c.is_running()) {
+                    return Err(Refused::Command(format!("{node} does not run")));
+                }
+                let ns = ctr.map_or_else(|| NsName::from(node), |c| c.ns(NsKind::Network));
+                engine.run(&ns, &command)
+            }
+            None if !self.topology.lan.iter().any(|l| l.name == *node) => {
+                Err(format!("there is no node {node}"))
+            }
+            None => {
+                let rules = self.rules.entry(node.clone()).or_default();
+                let standing = rules.iter().find(|r| r.family == command.family);
+                command.run(standing).map(|after| dockerd::replace(rules, after))
+            }
+        };
+        done.map_err(Refused::Command)?;
+        Ok(difference(&before, &self.plan().items))
     }
 
     /// Changes the Engine that has the node, and takes the difference.

@@ -8,6 +8,7 @@ use super::publish::Binding;
 use super::{File, NsName};
 use crate::addr::{Family, IfName, IpNet, MacAddr};
 use crate::probe::NsKind;
+use crate::rules::Ruleset;
 use crate::topology::{Attachment, Container, ContainerRef, IpcMode, NetworkMode, NodeName, PidMode};
 
 mod check;
@@ -27,6 +28,8 @@ pub(super) struct Ctr {
     pub(super) namespaces: BTreeMap<NsKind, NsName>,
     /// The containers it was made to join, and how often each had been made anew by then.
     pub(super) donors: BTreeMap<NodeName, u32>,
+    /// Rules that were written by hand in its own network namespace.
+    pub(super) rules: Vec<Ruleset>,
     /// The files it shared with a container that was removed: they stay as they were then.
     pub(super) files: Option<Vec<File>>,
     /// The networks it joins when it starts; live connections come and go here.
@@ -113,6 +116,7 @@ impl Ctr {
             state: State::Created,
             namespaces: BTreeMap::new(),
             donors: BTreeMap::new(),
+            rules: Vec::new(),
             files: None,
             attachments,
             endpoints: Vec::new(),

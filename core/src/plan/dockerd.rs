@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::PlanOp;
 use super::alloc::Ipam;
+use super::command::Command;
 use super::container::{Ctr, Endpoint, State};
 use super::filter;
 use super::firewall::Firewall;
@@ -18,9 +18,11 @@ use super::network::defaults::with_defaults;
 use super::network::docker0::docker0;
 use super::network::{self, Net};
 use super::publish::Ports;
+use super::{NsName, PlanOp};
 use crate::addr::{Family, IfName, IpNet};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::probe::NsKind;
+use crate::rules::{Backend, Ruleset};
 use crate::topology::{
     Attachment, ContainerRef, DEFAULT_BRIDGE, Driver, Host, Listener, Network, NodeName, PidMode,
 };
@@ -193,6 +195,7 @@ impl Dockerd {
         self.leave_all(&mut ctr);
         ctr.state = State::Exited;
         ctr.resolver = false;
+        ctr.rules.clear();
         let node = ctr.node().clone();
         self.set(index, ctr);
         self.vanish();
@@ -233,6 +236,28 @@ impl Dockerd {
         }
         self.set(index, ctr);
         joined
+    }
+
+    /// A command of iptables is run in a network namespace: the host's, or a container's own.
+    pub(super) fn run(&mut self, ns: &NsName, command: &Command) -> Result<(), String> {
+        let family = command.family;
+        let of = |rules: &[Ruleset]| {
+            rules.iter().find(|r| r.family == family && r.backend == Backend::Iptables).cloned()
+        };
+        if *ns == NsName::from(&self.host.name) {
+            let after = command.run(of(&self.firewall.rulesets()).as_ref())?;
+            self.firewall.take(&after);
+            return Ok(());
+        }
+        let owner = |c: &&Ctr| self.own_kinds(c).contains(&NsKind::Network) && c.ns(NsKind::Network) == *ns;
+        let owner = self.containers.iter().find(owner).map(|c| (c.node().clone(), of(&self.own_rules(c))));
+        let Some((node, before)) = owner else {
+            return Err(format!("nobody keeps the rules of {ns} any more"));
+        };
+        let after = command.run(before.as_ref())?;
+        let owner = self.containers.iter_mut().find(|c| *c.node() == node);
+        owner.into_iter().for_each(|c| replace(&mut c.rules, after.clone()));
+        Ok(())
     }
 
     /// Takes a container off a network.
@@ -285,6 +310,12 @@ impl Dockerd {
         let own = Family::ALL.map(|f| docker0.and_then(|n| n.subnet(f)).and_then(|s| s.gateway));
         own.into_iter().flatten().collect()
     }
+}
+
+/// Puts rules in the place of those of their family.
+pub(super) fn replace(all: &mut Vec<Ruleset>, rules: Ruleset) {
+    all.retain(|r| r.family != rules.family);
+    all.push(rules);
 }
 
 /// `fd` and 40 bits from the host's id, a /48 (daemon/libnetwork: `deriveULABaseNetwork`).

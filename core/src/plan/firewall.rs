@@ -220,6 +220,11 @@ impl Firewall {
         }
     }
 
+    /// Somebody else wrote the rules of a family anew; Docker finds its own among them.
+    pub fn take(&mut self, ruleset: &Ruleset) {
+        self.tables(ruleset.family).extend(ruleset);
+    }
+
     /// Everything that stands now, family by family, as `iptables-save` would write it; nft's own rules last.
     #[must_use]
     pub fn rulesets(&self) -> Vec<Ruleset> {

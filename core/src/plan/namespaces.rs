@@ -147,7 +147,7 @@ impl Dockerd {
             let mut items = vec![self.namespace(kind, ctr)];
             if kind == NsKind::Network {
                 items.extend(self.netns_items(ctr));
-                items.extend(self.resolver_rules(ctr));
+                items.extend(self.rule_items(ctr));
             }
             let name = ctr.ns(kind);
             let settings = setting_items(ctr).into_iter().filter(|item| item.ns == name);

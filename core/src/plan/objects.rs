@@ -124,7 +124,7 @@ impl Dockerd {
             let endpoint = gateways.of(family).and_then(|place| ctr.endpoints.get(place));
             items.extend(endpoint.and_then(|e| self.default_route(netns, e, family)));
         }
-        items.extend(self.resolver_rules(ctr));
+        items.extend(self.rule_items(ctr));
         items.extend(self.resolver(ctr, records).map(|r| item(netns, Object::Resolver(r))));
         items
     }

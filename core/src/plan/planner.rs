@@ -1,10 +1,13 @@
 //! The planner: a topology's Engines, and the list of objects that their state comes to.
 
+use std::collections::BTreeMap;
+
 use super::dockerd::Dockerd;
 use super::objects::listener;
-use super::{Plan, nodes, wire};
+use super::{Object, Plan, nodes, wire};
 use crate::diagnostic::Diagnostics;
-use crate::topology::Topology;
+use crate::rules::Ruleset;
+use crate::topology::{NodeName, Topology};
 
 /// Plans a topology: every object, in the order it is made.
 ///
@@ -17,8 +20,10 @@ pub fn plan(topology: &Topology) -> Result<Plan, Diagnostics> {
 /// The planner as a state machine: which address is free and which rule stands first are matters of history.
 #[derive(Debug, Clone)]
 pub struct Planner {
-    topology: Topology,
+    pub(super) topology: Topology,
     pub(super) engines: Vec<Dockerd>,
+    /// Rules that were written by hand on machines without an Engine.
+    pub(super) rules: BTreeMap<NodeName, Vec<Ruleset>>,
 }
 
 impl Planner {
@@ -30,7 +35,7 @@ impl Planner {
         let mut diagnostics = Diagnostics::default();
         let start = |host| Dockerd::start(host, &topology.listeners, &mut diagnostics);
         let engines = topology.hosts.iter().map(start).collect();
-        let planner = Self { topology: topology.clone(), engines };
+        let planner = Self { topology: topology.clone(), engines, rules: BTreeMap::new() };
         diagnostics.extend(nodes::check(topology, &planner.engines));
         let plan = planner.plan();
         diagnostics.into_result((planner, plan))
@@ -40,6 +45,9 @@ impl Planner {
     #[must_use]
     pub fn plan(&self) -> Plan {
         let mut items = wire::items(&self.topology);
+        for (machine, rules) in &self.rules {
+            items.extend(rules.iter().map(|r| wire::item(machine.as_str(), Object::Rules(r.clone()))));
+        }
         let machines =
             self.topology.hosts.iter().map(|h| &h.name).chain(self.topology.lan.iter().map(|l| &l.name));
         for machine in machines {

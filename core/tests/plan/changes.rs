@@ -258,12 +258,42 @@ fn what_cannot_be_connected_is_refused_in_docker_s_words() {
         (Change::Connect(node("web"), "nope".into()), "network nope not found"),
         (Change::Disconnect(node("web"), "bridge".into()), "is not connected to network bridge"),
         (Change::Stop(node("lan")), "lan is no container"),
-        (Change::Rule(node("host"), "iptables -F".into()), "is not planned yet"),
+        (Change::Rule(node("host"), "iptables -A NONE -j DROP".into()), "expected a chain"),
+        (Change::Rule(node("nobody"), "iptables -F".into()), "there is no node nobody"),
+        (Change::Rule(node("web"), "nft flush ruleset".into()), "is no command of iptables"),
     ] {
         let error = planner.change(&change).unwrap_err().to_string();
         assert!(error.contains(words), "{change:?}: {error}");
     }
     assert_eq!(planner.change(&Change::Cut(node("web"), "eth0".parse().unwrap())), Ok(Vec::new()));
+}
+
+#[test]
+fn a_rule_by_hand_stays_where_docker_s_own_come_and_go() {
+    let rules = |plan: &Plan, ns: &str| -> Vec<String> {
+        let of = |i: &Item| match &i.object {
+            Object::Rules(r) if i.ns.as_str() == ns && r.family == seatrial_core::addr::Family::V4 => {
+                Some(seatrial_core::rules::iptables::save(r))
+            }
+            _ => None,
+        };
+        plan.items.iter().filter_map(of).collect()
+    };
+    let (mut planner, _) = Planner::new(&restart()).unwrap();
+    let rule = |n: &str, text: &str| Change::Rule(node(n), text.to_owned());
+    step(&mut planner, &rule("host", "iptables -I DOCKER-USER -s 203.0.113.50 -j DROP"));
+    step(&mut planner, &Change::Stop(node("a")));
+    step(&mut planner, &Change::Start(node("a")));
+    let host = rules(&planner.plan(), "host");
+    assert!(host[0].contains("-A DOCKER-USER -s 203.0.113.50/32 -j DROP"), "{}", host[0]);
+    step(&mut planner, &rule("a", "iptables -A INPUT -p tcp --dport 81 -j REJECT"));
+    let own = rules(&planner.plan(), "a");
+    assert!(own[0].contains("--dport 81 -j REJECT") && own[0].contains("DOCKER_OUTPUT"), "{}", own[0]);
+    step(&mut planner, &Change::Stop(node("a")));
+    step(&mut planner, &Change::Start(node("a")));
+    assert!(!rules(&planner.plan(), "a")[0].contains("REJECT"), "the namespace is a new one");
+    step(&mut planner, &rule("lan", "iptables -A OUTPUT -j DROP"));
+    assert!(rules(&planner.plan(), "lan")[0].contains("-A OUTPUT -j DROP"));
 }
 
 #[test]

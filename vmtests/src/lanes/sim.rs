@@ -191,7 +191,7 @@ impl Voyage {
                 Err(Refused::NotPlanned(what)) => {
                     return Verdict::Unsupported { what: Refused::NotPlanned(what).to_string() };
                 }
-                Err(refused @ (Refused::NoContainer(_) | Refused::Docker(_))) => {
+                Err(refused @ (Refused::NoContainer(_) | Refused::Docker(_) | Refused::Command(_))) => {
                     return Verdict::Failed { got: refused.to_string(), trace: Trace::default() };
                 }
             },

@@ -13,6 +13,7 @@ use crate::plan::ids::{Seed, short};
 use crate::plan::network::Net;
 use crate::plan::{Item, Object, Resolver, firewall, gateway};
 use crate::probe::NsKind;
+use crate::rules::Ruleset;
 
 /// Linux's ephemeral ports, where the resolver's sockets are.
 const PORTS: (u16, u16) = (32768, 28232);
@@ -37,11 +38,18 @@ impl Dockerd {
         Some(Resolver { udp_port, tcp_port, zone, reverse, upstream })
     }
 
-    /// The rules that lead to it.
-    pub(in crate::plan) fn resolver_rules(&self, ctr: &Ctr) -> Option<Item> {
+    /// The rules in a container's own namespace: those that lead to the resolver, or what was made of them by hand.
+    pub(in crate::plan) fn own_rules(&self, ctr: &Ctr) -> Vec<Ruleset> {
         let [tcp_port, udp_port] = self.resolver_ports(ctr);
-        let rules = Object::Rules(firewall::resolver(tcp_port, udp_port));
-        ctr.resolver.then(|| Item { ns: ctr.ns(NsKind::Network), object: rules })
+        let by_hand = |family| ctr.rules.iter().any(|r| r.family == family);
+        let own = (ctr.resolver && !by_hand(Family::V4)).then(|| firewall::resolver(tcp_port, udp_port));
+        own.into_iter().chain(ctr.rules.iter().cloned()).collect()
+    }
+
+    /// The same as objects.
+    pub(in crate::plan) fn rule_items(&self, ctr: &Ctr) -> Vec<Item> {
+        let item = |rules| Item { ns: ctr.ns(NsKind::Network), object: Object::Rules(rules) };
+        self.own_rules(ctr).into_iter().map(item).collect()
     }
 
     /// Its ports, random in truth; none that a listener of the container wants.
