@@ -28,9 +28,6 @@ pub enum Refused {
     /// It is no command that can be run there.
     #[error("{0}")]
     Command(String),
-    /// This program does not plan it yet.
-    #[error("{0} is not planned yet")]
-    NotPlanned(String),
 }
 
 impl From<Diagnostic> for Refused {
@@ -43,7 +40,7 @@ impl Planner {
     /// Plans a change and goes on from there. A change of the wire alone changes no object.
     ///
     /// # Errors
-    /// What Docker would refuse, or what is not planned yet.
+    /// What Docker would refuse, or what no node can do.
     pub fn change(&mut self, change: &Change) -> Result<Vec<PlanOp>, Refused> {
         match change {
             Change::Stop(node) => self.on(node, |engine, index| {

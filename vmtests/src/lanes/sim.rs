@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics};
 use seatrial_core::engine::Version;
-use seatrial_core::plan::{self, Planner, Refused};
+use seatrial_core::plan::{self, Planner};
 use seatrial_core::probe::{Change, Expectation, Fact, Outcome, Probe, Step};
 use seatrial_core::topology::NodeName;
 use seatrial_core::topology::trial::{Entry, Lane, Place, Trial, When, Written};
@@ -188,10 +188,7 @@ impl Voyage {
             Some((node, device, fault)) => self.world.fault(node, device, fault),
             None => match self.planner.change(change) {
                 Ok(operations) => self.world.apply(&operations),
-                Err(Refused::NotPlanned(what)) => {
-                    return Verdict::Unsupported { what: Refused::NotPlanned(what).to_string() };
-                }
-                Err(refused @ (Refused::NoContainer(_) | Refused::Docker(_) | Refused::Command(_))) => {
+                Err(refused) => {
                     return Verdict::Failed { got: refused.to_string(), trace: Trace::default() };
                 }
             },
