@@ -1,7 +1,7 @@
 //! From what is named on the command line to a topology, a plan, a world.
 
-use std::collections::BTreeSet;
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics};
@@ -31,7 +31,12 @@ const SEED: u64 = 1;
 
 /// What a compose file, a trial or a project's folder says, with the options of the command line.
 pub(crate) fn topology(input: &Input, options: &InputOptions) -> Result<Topology, Diagnostics> {
-    let reading = reading(options.project_name.clone(), options.profile.iter().cloned().collect());
+    let reading = Options {
+        project_name: options.project_name.clone(),
+        profiles: options.profile.iter().cloned().collect(),
+        env_files: options.env_file.clone(),
+        ..here()
+    };
     let mut topology = if says_trial(&input.file) {
         if let Some(more) = options.more.first() {
             let found = format!(
@@ -63,18 +68,17 @@ pub(crate) fn world(input: &Input, options: &InputOptions) -> Result<(Topology, 
 
 /// A trial, with the environment of this process for its compose files.
 pub(crate) fn trial(path: &Path) -> Result<Trial, Diagnostics> {
-    trial::read(path, &Disk, &reading(None, BTreeSet::new()))
+    trial::read(path, &Disk, &here())
 }
 
-fn reading(project_name: Option<String>, profiles: BTreeSet<String>) -> Options {
+/// What this process's environment and directory say to a compose file.
+fn here() -> Options {
+    let utf8 =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     Options {
-        project_name,
-        profiles,
-        env: env::vars_os()
-            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-            .collect(),
+        env: env::vars_os().filter_map(utf8).collect(),
         directory: env::current_dir().unwrap_or_default(),
-        at: None,
+        ..Options::default()
     }
 }
 

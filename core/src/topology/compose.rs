@@ -46,6 +46,9 @@ pub struct Options {
     pub profiles: BTreeSet<String>,
     /// The process environment; it wins over `.env`.
     pub env: BTreeMap<String, String>,
+    /// `--env-file`: read in place of the project's `.env`, the later winning over the earlier. Their paths are
+    /// relative to the caller's directory.
+    pub env_files: Vec<PathBuf>,
     /// The caller's directory, absolute: it names the project of a file that is given without a folder.
     pub directory: PathBuf,
     /// Where the files are asked for; the command line where nothing says.
@@ -78,7 +81,7 @@ pub fn read(paths: &[PathBuf], files: &dyn Files, options: &Options) -> Result<P
     };
     let folder = first.parent().unwrap_or(Path::new(""));
     let mut loader = load::Loader::new(files);
-    let scope = loader.scope(folder, &options.env);
+    let scope = loader.project(folder, options);
     let tree = loader.model(paths, &at, &scope);
     project::finish(loader, tree, &scope, options)
 }
@@ -95,7 +98,7 @@ pub fn read_inline(
     options: &Options,
 ) -> Result<Project, Diagnostics> {
     let mut loader = load::Loader::new(files);
-    let scope = loader.scope(base, &options.env);
+    let scope = loader.project(base, options);
     let tree = loader.prepared(node.clone(), &scope);
     let tree = loader.document(tree, &scope).map(merge::plain);
     project::finish(loader, tree, &scope, options)

@@ -46,6 +46,31 @@ fn the_environment_wins_over_the_env_file_beside_the_first_file() {
     assert_eq!(hostname(&env(&[("A", "env")])), "env-b-env");
 }
 
+/// As `docker compose --env-file` (compose-go, dotenv.GetEnvFromFile).
+#[test]
+fn env_files_that_are_named_stand_in_place_of_the_one_beside_the_first_file() {
+    let text = "services: { a: { image: x, hostname: '${A}-${B}-${C:-none}' } }\ninclude: [sub/b.yaml]";
+    let others = [
+        (".env", "C=not-read"),
+        ("one", "A=one\nB=1"),
+        ("two", "B=2$A"),
+        ("sub/b.yaml", "services: { b: { image: x, hostname: '${A}-${C}' } }"),
+        ("sub/.env", "A=sub\nC=sub"),
+    ];
+    let named = |files: &[&str], env: Options| Options {
+        env_files: files.iter().map(|f| Path::new("demo").join(f)).collect(),
+        ..env
+    };
+    let hostnames = |options: &Options| {
+        let project = read_with(text, &others, options).unwrap();
+        ["a", "b"].map(|name| node(&project, name).hostname.clone().unwrap())
+    };
+    assert_eq!(hostnames(&named(&["one", "two"], Options::default())), ["one-2one-none", "one-sub"]);
+    assert_eq!(hostnames(&named(&["two", "one"], env(&[("A", "env")]))), ["env-1-none", "env-sub"]);
+    let missing = read_with(text, &others, &named(&["one", "three"], Options::default())).unwrap_err();
+    assert_eq!(missing, "--env-file: cannot read demo/three: there is no such file");
+}
+
 #[test]
 fn a_variable_that_is_not_set_is_an_empty_string_and_a_warning_with_its_place() {
     let project = read("services:\n  a: { image: x, hostname: 'x$NAME' }").unwrap();

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::{dotenv, extends, include, interpolate, merge};
+use super::{Options, dotenv, extends, include, interpolate, merge};
 use crate::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::topology::files::{self, Files};
 use crate::topology::yaml::{self, MAX_FILE_BYTES, MAX_NODES, Node, Value};
@@ -64,6 +64,16 @@ impl<'a> Loader<'a> {
             circles: BTreeSet::new(),
             scopes: 0,
         }
+    }
+
+    /// The scope of a whole project: as of its folder, but with the files of `--env-file` in place of `.env`.
+    pub(super) fn project(&mut self, folder: &Path, options: &Options) -> Scope {
+        if options.env_files.is_empty() {
+            return self.scope(folder, &options.env);
+        }
+        let at = At::nowhere("--env-file");
+        let env_files: Vec<_> = options.env_files.iter().map(|path| (path.clone(), at.clone())).collect();
+        self.scope_of(folder, &env_files, &options.env)
     }
 
     /// The scope of a folder: the variables of `env`, and those of `.env` in it.
