@@ -89,7 +89,11 @@ impl<'a> Line<'a> {
     /// Something is missing at the end of the line.
     pub(super) fn missing(&self, expected: &str) -> TextError {
         let end = self.text.trim_end().len();
-        TextError { span: end..end, found: "the end of the line".to_owned(), expected: expected.to_owned() }
+        TextError {
+            span: end..end,
+            found: "unexpected end of the line".to_owned(),
+            expected: expected.to_owned(),
+        }
     }
 }
 
@@ -100,7 +104,11 @@ impl<'a> Word<'a> {
 
     /// This word is not what was expected.
     pub(super) fn error(self, expected: impl Into<String>) -> TextError {
-        let found = if self.text.is_empty() { "nothing".to_owned() } else { format!("'{}'", self.text) };
+        let found = if self.text.is_empty() {
+            "nothing here".to_owned()
+        } else {
+            format!("unexpected '{}'", self.text)
+        };
         TextError { span: self.span(), found, expected: expected.into() }
     }
 
