@@ -6,22 +6,14 @@ use std::fmt::Write as _;
 use seatrial_core::probe::{Outcome, Probe, ProbeOptions};
 use seatrial_sim::questions::matrix::{self, Cell, Matrix, Reason, Row};
 use seatrial_sim::world::Answer;
-use serde::Serialize;
 
 use crate::args::{self, Format};
 use crate::assumed;
-use crate::format::json;
 use crate::input;
 use crate::output::{Output, Refusal};
 use crate::style::{self, BAD, DOUBT, FAINT, GOOD, HEAD, pad, paint, width};
 
-#[derive(Serialize)]
-struct Document<'a> {
-    engine: String,
-    assumed: &'a [String],
-    #[serde(flatten)]
-    matrix: &'a Matrix,
-}
+mod json;
 
 /// Asks every question of the matrix and prints the answers.
 pub(crate) fn run(args: &args::Matrix) -> Result<Output, Refusal> {
@@ -34,7 +26,7 @@ pub(crate) fn run(args: &args::Matrix) -> Result<Output, Refusal> {
     let engine = topology.hosts.first().map(|host| host.engine.to_string()).unwrap_or_default();
     Ok(Output::answer(match args.format {
         Format::Text => render(&matrix, columns) + &assumed::text(&topology, columns),
-        Format::Json => json::pretty(&Document { engine, assumed: &topology.assumed, matrix: &matrix })?,
+        Format::Json => json::render(&matrix, &engine, &topology.assumed)?,
     }))
 }
 

@@ -17,11 +17,18 @@ use crate::input;
 use crate::output::{Output, Refusal};
 use crate::style::{self, BAD, GOOD, HEAD, paint};
 
+/// One probe's journey as a JSON document.
 #[derive(Serialize)]
 struct Document<'a> {
+    /// The version of the program.
+    seatrial: &'static str,
+    /// The question, as a trial writes it.
     probe: String,
+    /// What came of it, as a trial writes it: `reaches web:80 from 203.0.113.50`.
     outcome: String,
+    /// What was assumed because nothing said it, a sentence each.
     assumed: &'a [String],
+    /// Every hop of every packet in the order of time, and what the devices are.
     trace: &'a Trace,
 }
 
@@ -34,6 +41,7 @@ pub(crate) fn run(args: &args::Trace) -> Result<Output, Refusal> {
     let out = match args.format {
         Format::Text => text(&probe, &outcome, &trace) + &assumed::text(&topology, style::columns()),
         Format::Json => json::pretty(&Document {
+            seatrial: json::VERSION,
             probe: probe.to_string(),
             outcome: outcome.to_string(),
             assumed: &topology.assumed,
@@ -46,7 +54,11 @@ pub(crate) fn run(args: &args::Trace) -> Result<Output, Refusal> {
 fn text(probe: &Probe, outcome: &Outcome, trace: &Trace) -> String {
     let style = if matches!(outcome, Outcome::Reaches { .. }) { GOOD } else { BAD };
     let columns = style::columns();
-    format!("{}  {}\n\n{trace:columns$}", paint(HEAD, &probe.to_string()), paint(style, &outcome.to_string()))
+    let journey = match trace.hops.as_slice() {
+        [] => "no packet was sent\n".to_owned(),
+        [..] => format!("{trace:columns$}"),
+    };
+    format!("{}  {}\n\n{journey}", paint(HEAD, &probe.to_string()), paint(style, &outcome.to_string()))
 }
 
 /// The probe of the command line; a mistake in it is shown where it stands.

@@ -1,4 +1,5 @@
-//! Trials as one JSON document. The schema stands in `cli/README.md`.
+//! Trials as one JSON document, and what every JSON document of the program has in common: later versions add fields,
+//! and neither rename nor remove one.
 
 use std::collections::BTreeMap;
 
@@ -8,54 +9,85 @@ use seatrial_sim::trace::Trace;
 use seatrial_vmtests::report::{Counts, Report, Row, Verdict};
 use serde::Serialize;
 
+/// The version of the program.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What came of all trials.
 #[derive(Serialize)]
 struct Document<'a> {
+    /// The version of the program.
     seatrial: &'a str,
+    /// The lanes they were run in.
     lanes: Vec<&'a str>,
+    /// The trials, in the order they were run.
     trials: Vec<Trial<'a>>,
+    /// How many expectations came to which verdict, over all lanes; `refused` counts trials.
     counts: BTreeMap<&'a str, usize>,
 }
 
+/// What came of one trial: it has `expectations`, or `errors` where it was refused.
 #[derive(Serialize)]
 struct Trial<'a> {
+    /// Its file, as it was named.
     file: &'a str,
+    /// Its title; its file where it was refused.
     title: &'a str,
+    /// The family it belongs to.
     group: &'a str,
+    /// What must hold, in the order it was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     expectations: Option<Vec<Expectation<'a>>>,
+    /// What is wrong with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<Vec<Error>>,
 }
 
+/// One line of `expect` or `steps`.
 #[derive(Serialize)]
 struct Expectation<'a> {
+    /// Where it was written.
     at: Place,
+    /// What was asked or done: `laptop -> 203.0.113.10:8080/tcp`, `wait 31s`.
     asked: &'a str,
+    /// What must come of it: `reaches web:80`; empty for a step that only changes something.
     expected: &'a str,
+    /// What came of it, by lane.
     lanes: BTreeMap<&'a str, Outcome<'a>>,
 }
 
+/// What came of a line in a lane: `verdict` says which of these.
 #[derive(Serialize)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
 enum Outcome<'a> {
+    /// What was expected.
     Held,
+    /// Something else: what, and the packet's journey.
     Failed { got: &'a str, trace: &'a Trace },
+    /// It was not meant to be run here.
     Skipped { reason: &'a str },
+    /// It was meant to be run here, and this version cannot.
     Unsupported { what: &'a str },
 }
 
 /// Something wrong, as a program reads it.
 #[derive(Serialize)]
 pub(crate) struct Error {
+    /// Where.
     at: Place,
+    /// What was found there.
     found: String,
+    /// What was expected there, or what the user can do.
     expected: Option<String>,
+    /// Other places that bear on it.
     related: Vec<Related>,
 }
 
+/// Another place that bears on an error.
 #[derive(Serialize)]
 struct Related {
+    /// Where.
     at: Place,
+    /// What is there.
     label: String,
 }
 
@@ -90,7 +122,7 @@ impl From<&Diagnostic> for Error {
 pub(crate) fn render(reports: &[Report], lanes: &[Lane]) -> Result<String, serde_json::Error> {
     let counts = Counts::of(reports);
     pretty(&Document {
-        seatrial: env!("CARGO_PKG_VERSION"),
+        seatrial: VERSION,
         lanes: lanes.iter().map(|l| l.as_str()).collect(),
         trials: reports.iter().map(trial).collect(),
         counts: BTreeMap::from([
