@@ -9,12 +9,11 @@ use std::net::IpAddr;
 use seatrial_core::plan::{LinkKind, NsName, Object, Plan};
 use seatrial_core::probe::{Ask, NsKind, Outcome, Probe, ProbeOptions, Target};
 use seatrial_core::topology::NodeName;
-use serde::Serialize;
 
 use crate::trace::{Event, Hop, Trace};
 
 /// Who reaches whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matrix {
     /// Who asks: the columns.
     pub sources: Vec<NodeName>,
@@ -25,7 +24,7 @@ pub struct Matrix {
 }
 
 /// One target, asked by every source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// What is asked for.
     pub target: Target,
@@ -38,7 +37,7 @@ pub struct Row {
 }
 
 /// What came of one probe.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
     /// What came of it; none where the question has no sense: another's loopback.
     pub outcome: Option<Outcome>,
@@ -47,7 +46,7 @@ pub struct Cell {
 }
 
 /// Why a class of probes does not reach its target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
     /// What came of them all.
     pub outcome: Outcome,
@@ -222,8 +221,12 @@ fn published(plan: &Plan) -> Vec<(NsName, IpAddr, Ask)> {
 #[derive(Default)]
 struct Reasons {
     list: Vec<Reason>,
-    /// Each class's place in the list, and the different rules and checks of it.
-    classes: BTreeMap<Class, (usize, BTreeSet<String>)>,
+    /// The different rules and checks of each in the list.
+    kinds: Vec<BTreeSet<String>>,
+    /// Each class's place in the list.
+    classes: BTreeMap<Class, usize>,
+    /// The same by what is said of it: two classes that read the same are one.
+    said: BTreeMap<Class, usize>,
 }
 
 /// What refusals of one reason have in common: the outcome, where it was decided, and by what kind of thing.
@@ -235,26 +238,36 @@ impl Reasons {
         if matches!(outcome, Outcome::Reaches { .. }) {
             return None;
         }
-        let decided = Decided::by(trace);
-        let (list, classes) = (&mut self.list, &mut self.classes);
-        let class = (outcome.clone(), decided.ns.clone(), decided.class);
-        let (at, kinds) = classes.entry(class).or_insert_with(|| {
-            list.push(Reason {
-                outcome: outcome.clone(),
-                what: decided.what.clone(),
-                ns: decided.ns,
-                example: probe.clone(),
-                cells: 0,
-                kinds: 0,
-            });
-            (list.len() - 1, BTreeSet::new())
-        });
-        kinds.insert(decided.what);
-        if let Some(reason) = list.get_mut(*at) {
+        let decided = Decided::by(outcome, trace);
+        let at = self.place(probe, outcome, &decided);
+        if let (Some(reason), Some(kinds)) = (self.list.get_mut(at), self.kinds.get_mut(at)) {
+            kinds.insert(decided.what);
             reason.cells += 1;
             reason.kinds = kinds.len();
         }
-        Some(*at)
+        Some(at)
+    }
+
+    /// The place in the list; a new one for what is of another class than all before and reads differently.
+    fn place(&mut self, probe: &Probe, outcome: &Outcome, decided: &Decided) -> usize {
+        let class = (outcome.clone(), decided.ns.clone(), decided.class.clone());
+        let said = (outcome.clone(), decided.ns.clone(), decided.what.clone());
+        if let Some(at) = self.classes.get(&class).or_else(|| self.said.get(&said)) {
+            return *at;
+        }
+        let at = self.list.len();
+        self.list.push(Reason {
+            outcome: outcome.clone(),
+            what: decided.what.clone(),
+            ns: decided.ns.clone(),
+            example: probe.clone(),
+            cells: 0,
+            kinds: 0,
+        });
+        self.kinds.push(BTreeSet::new());
+        self.classes.insert(class, at);
+        self.said.insert(said, at);
+        at
     }
 }
 
@@ -270,7 +283,31 @@ struct Decided {
 
 impl Decided {
     /// The last drop or, where nothing was dropped, the last answer of a kernel.
-    fn by(trace: &Trace) -> Self {
+    fn by(outcome: &Outcome, trace: &Trace) -> Self {
+        let decided = Self::last(trace);
+        match outcome {
+            Outcome::UnknownName => decided.of_a_name(trace),
+            Outcome::Reaches { .. }
+            | Outcome::Refused
+            | Outcome::Closed
+            | Outcome::Unreachable(_)
+            | Outcome::Dropped
+            | Outcome::NoRoute
+            | Outcome::Depends { .. } => decided,
+        }
+    }
+
+    /// A name's trace has no packets but queries: what happened to them is said as of them.
+    fn of_a_name(self, trace: &Trace) -> Self {
+        let what = match self.what.as_str() {
+            "" if trace.hops.is_empty() => "there is no resolver that can be asked".to_owned(),
+            "" => "the resolver knows no such name".to_owned(),
+            why => format!("the name query is lost: {why}"),
+        };
+        Self { what, ..self }
+    }
+
+    fn last(trace: &Trace) -> Self {
         let last = |wanted: fn(&Event) -> bool| trace.hops.iter().rev().find(|hop| wanted(&hop.event));
         let hop = last(|e| matches!(e, Event::Drop { .. }))
             .or_else(|| last(|e| matches!(e, Event::Answer { .. })))
@@ -429,6 +466,38 @@ mod tests {
         let hop =
             |event| Hop { at_us: 0, flight: 1, ns: NsName("host".to_owned()), device: None, packet, event };
         Trace { hops: vec![hop(Event::Rule(hit)), hop(drop)], ..Trace::default() }
+    }
+
+    /// What the last rule before the drop was says nothing here: both read the same.
+    #[test]
+    fn refusals_that_read_the_same_are_one_reason() {
+        let mut asked = 0;
+        let matrix = matrix(&plan("0.0.0.0:80"), |_| {
+            asked += 1;
+            let mut trace = dropped_by(7);
+            if asked % 2 == 0 {
+                trace.hops.remove(0);
+            }
+            (Outcome::Dropped, trace)
+        });
+        let [reason] = matrix.reasons.as_slice() else { panic!("{:?}", matrix.reasons) };
+        assert_eq!((reason.what.as_str(), reason.cells, reason.kinds), ("raw PREROUTING 7", 18, 1));
+    }
+
+    #[test]
+    fn a_name_that_is_unknown_says_what_became_of_the_query() {
+        for (trace, what) in [
+            (Trace::default(), "there is no resolver that can be asked"),
+            (dropped_by(7), "the name query is lost: raw PREROUTING 7"),
+            (
+                Trace { hops: dropped_by(7).hops.drain(..1).collect(), ..Trace::default() },
+                "the resolver knows no such name",
+            ),
+        ] {
+            let matrix = matrix(&plan("0.0.0.0:80"), |_| (Outcome::UnknownName, trace.clone()));
+            let said: Vec<_> = matrix.reasons.iter().map(|r| r.what.as_str()).collect();
+            assert_eq!(said, [what]);
+        }
     }
 
     #[test]
