@@ -11,11 +11,15 @@
 //! * [`rules`]: packet filter rules, typed once; `iptables-save` text read and written.
 //! * [`probe`]: questions about reachability, and their answers.
 //!
-//! *Architecture invariant*: everything here is pure: no clock, no I/O, no randomness, ordered collections only.
+//! * `linux`, with the feature of that name: carries a plan out on this machine's kernel.
+//!
+//! *Architecture invariant*: everything but `linux` is pure: no clock, no I/O, no randomness, ordered collections only.
 
 pub mod addr;
 pub mod diagnostic;
 pub mod engine;
+#[cfg(feature = "linux")]
+pub mod linux;
 pub mod plan;
 pub mod probe;
 pub mod rules;

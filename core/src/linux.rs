@@ -1,0 +1,19 @@
+//! Carries a plan out on this machine's kernel, in namespaces of its own. It decides nothing.
+//!
+//! ```text
+//!  caller ── requests ──▶ stage ── orders ──▶ agent, agent, …
+//!  (cli, vmtests)         PID 1 of it all     one a node: its first process
+//! ```
+//!
+//! * [`error`]: what could not be done, with which object, why, and what the user can do.
+//! * [`space`]: namespaces, held by descriptor and entered for a moment.
+//! * [`order`]: what an agent is asked, and what it answers.
+//!
+//! *Architecture invariant*: the stage and the agents have one thread each. Namespaces belong to threads
+//! (man 2 setns), and a process with one thread is in the namespace it says it is in.
+
+pub mod error;
+pub mod order;
+pub mod space;
+
+pub use error::Error;
