@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use crate::addr::Family;
+use crate::addr::{Family, MacAddr};
 use crate::plan::Listener;
 use crate::probe::{Outcome, Probe};
 
@@ -32,6 +32,9 @@ pub enum Order {
         nonce: u64,
         /// The question.
         probe: Probe,
+        /// Of a crafted frame: the MAC address that it is sent to, as the plan has it.
+        #[serde(default)]
+        via: Option<MacAddr>,
     },
     /// Ask libc for the addresses of a name.
     Resolve {
