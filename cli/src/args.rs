@@ -11,7 +11,7 @@ Exit status:
   0  everything held
   1  an expectation failed
   2  bad input or usage
-  3  a lane that was asked for cannot run here, or cannot run a step of the trial";
+  3  a lane that was asked for cannot run here, or cannot run all of a trial";
 
 /// Says who can reach whom in a Docker network, by what path, and why not.
 #[derive(Debug, Parser)]

@@ -22,14 +22,17 @@ pub(crate) fn run(args: &Check) -> Result<Output, Refusal> {
     wanted.dedup();
     wanted.iter().try_for_each(|lane| lanes::available(*lane))?;
     let files = trials(&args.paths)?;
-    let reports = files.into_iter().map(|file| report(file, args, &wanted)).collect::<Result<Vec<_>, _>>()?;
+    let mut warnings = Vec::new();
+    let reports = files.into_iter().map(|file| report(file, args, &wanted, &mut warnings));
+    let reports = reports.collect::<Result<Vec<_>, _>>()?;
     let out = match args.format {
         CheckFormat::Text => text::render(&reports, &wanted, style::columns()),
         CheckFormat::Json => json::render(&reports, &wanted)?,
         CheckFormat::Junit => junit::render(&reports).map_err(|e| Refusal::Words(e.to_string()))?,
         CheckFormat::Tap => tap::render(&reports),
     };
-    Ok(Output { out, err: refusals(&reports), status: status(&Counts::of(&reports)) })
+    let err = diagnostics::warnings(&warnings) + &refusals(&reports);
+    Ok(Output { out, err, status: status(&Counts::of(&reports)) })
 }
 
 /// What is wrong with the trials that could not be run.
@@ -59,7 +62,12 @@ fn trials(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Refusal> {
     Ok(files)
 }
 
-fn report(file: PathBuf, args: &Check, wanted: &[Lane]) -> Result<Report, Refusal> {
+fn report(
+    file: PathBuf,
+    args: &Check,
+    wanted: &[Lane],
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<Report, Refusal> {
     let mut trial = match input::trial(&file) {
         Ok(trial) => trial,
         Err(diagnostics) => {
@@ -67,6 +75,9 @@ fn report(file: PathBuf, args: &Check, wanted: &[Lane]) -> Result<Report, Refusa
             return Ok(Report { title: file.clone(), group: String::new(), file, rows: Err(diagnostics) });
         }
     };
+    // A compose file that several trials name is warned of once.
+    let new: Vec<_> = trial.warnings.iter().filter(|warning| !warnings.contains(*warning)).cloned().collect();
+    warnings.extend(new);
     if let (Some(engine), Some(host)) = (args.engine, trial.topology.hosts.first_mut()) {
         host.engine = engine;
     }

@@ -7,12 +7,17 @@ use std::sync::Arc;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics, Source};
 
+use crate::style::{self, DOUBT, paint};
+
+/// Columns in front of a help: the line numbers' and `= help: `.
+const HELP: usize = 14;
+
 /// Every diagnostic, then how many there are.
 pub(crate) fn render(diagnostics: &Diagnostics, width: usize) -> String {
     let renderer = Renderer::styled().term_width(width);
     let mut out = String::new();
     for diagnostic in &diagnostics.0 {
-        let _ = writeln!(out, "{}\n", renderer.render(&[group(diagnostic)]));
+        let _ = writeln!(out, "{}\n", renderer.render(&[group(diagnostic, width)]));
     }
     let _ = writeln!(
         out,
@@ -24,6 +29,11 @@ pub(crate) fn render(diagnostics: &Diagnostics, width: usize) -> String {
     out
 }
 
+/// What Compose would warn of, a line each.
+pub(crate) fn warnings(warnings: &[Diagnostic]) -> String {
+    warnings.iter().map(|warning| format!("{}: {warning}\n", paint(DOUBT, "warning"))).collect()
+}
+
 /// How many there are, in words.
 pub(crate) fn count(diagnostics: &Diagnostics) -> String {
     match diagnostics.0.len() {
@@ -32,7 +42,7 @@ pub(crate) fn count(diagnostics: &Diagnostics) -> String {
     }
 }
 
-fn group(diagnostic: &Diagnostic) -> Group<'_> {
+fn group(diagnostic: &Diagnostic, width: usize) -> Group<'_> {
     let title = Level::ERROR.primary_title(diagnostic.found.as_str());
     let mut group = place(Group::with_title(title), &diagnostic.at, &same_source(diagnostic));
     for (at, label) in
@@ -42,7 +52,10 @@ fn group(diagnostic: &Diagnostic) -> Group<'_> {
         group = place(group, at, &[]);
     }
     match &diagnostic.expected {
-        Some(expected) => group.element(Level::HELP.message(format!("expected {expected}"))),
+        Some(expected) => {
+            let words = style::wrap(&format!("expected {expected}"), width.saturating_sub(HELP), 0);
+            group.element(Level::HELP.message(words))
+        }
         None => group,
     }
 }

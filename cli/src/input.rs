@@ -29,15 +29,23 @@ const OVERRIDE_FILES: [&str; 4] = [
 /// The seed of every world: the same question has the same answer.
 const SEED: u64 = 1;
 
+/// What was read.
+pub(crate) struct Subject {
+    /// What is there.
+    pub(crate) topology: Topology,
+    /// What Compose would warn of.
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
 /// What a compose file, a trial or a project's folder says, with the options of the command line.
-pub(crate) fn topology(input: &Input, options: &InputOptions) -> Result<Topology, Diagnostics> {
+pub(crate) fn subject(input: &Input, options: &InputOptions) -> Result<Subject, Diagnostics> {
     let reading = Options {
         project_name: options.project_name.clone(),
         profiles: options.profile.iter().cloned().collect(),
         env_files: options.env_file.clone(),
         ..here()
     };
-    let mut topology = if says_trial(&input.file) {
+    let mut subject = if says_trial(&input.file) {
         if let Some(more) = options.more.first() {
             let found = format!(
                 "{} is a trial, and {} is to be merged over it",
@@ -46,28 +54,36 @@ pub(crate) fn topology(input: &Input, options: &InputOptions) -> Result<Topology
             );
             return Err(refuse("-f", found, "a compose file as FILE"));
         }
-        trial::read(&input.file, &Disk, &reading)?.topology
+        let Trial { topology, warnings, .. } = trial::read(&input.file, &Disk, &reading)?;
+        Subject { topology, warnings }
     } else {
         let mut paths = compose_files(&input.file)?;
         paths.extend(options.more.iter().cloned());
-        trial::assume(compose::read(&paths, &Disk, &reading)?, options.engine.unwrap_or_default())?
+        let mut project = compose::read(&paths, &Disk, &reading)?;
+        let warnings = std::mem::take(&mut project.warnings);
+        Subject { topology: trial::assume(project, options.engine.unwrap_or_default())?, warnings }
     };
-    if let (Some(engine), Some(host)) = (options.engine, topology.hosts.first_mut()) {
+    if let (Some(engine), Some(host)) = (options.engine, subject.topology.hosts.first_mut()) {
         host.engine = engine;
     }
-    Ok(topology)
+    Ok(subject)
 }
 
 /// The same, planned and alive.
-pub(crate) fn world(input: &Input, options: &InputOptions) -> Result<(Topology, Plan, World), Refusal> {
-    let topology = topology(input, options)?;
-    let plan = plan::plan(&topology)?;
+pub(crate) fn world(input: &Input, options: &InputOptions) -> Result<(Subject, Plan, World), Refusal> {
+    let subject = subject(input, options)?;
+    let plan = plan::plan(&subject.topology)?;
     let world = World::build(&plan, SEED).map_err(|e| Refusal::Words(e.to_string()))?;
-    Ok((topology, plan, world))
+    Ok((subject, plan, world))
 }
 
 /// A trial, with the environment of this process for its compose files.
 pub(crate) fn trial(path: &Path) -> Result<Trial, Diagnostics> {
+    if !says_trial(path) && has(path, "services") {
+        let found = format!("{} is a compose file, and no trial", path.display());
+        let expected = "a trial that names it; seatrial matrix and seatrial trace take a compose file";
+        return Err(refuse("PATH", found, expected));
+    }
     trial::read(path, &Disk, &here())
 }
 
@@ -84,13 +100,15 @@ fn here() -> Options {
 
 /// Whether a file is a trial: by its name, or because it has a trial's keys and no `services`.
 fn says_trial(path: &Path) -> bool {
-    if is_trial(path) {
-        return true;
-    }
+    let keys = ["expect", "steps", "compose"];
+    is_trial(path) || (keys.into_iter().any(|key| has(path, key)) && !has(path, "services"))
+}
+
+/// Whether a file that can be read has a key.
+fn has(path: &Path, key: &str) -> bool {
     let source = files::load(&Disk, path, &At::nowhere("FILE")).ok();
     let root = source.and_then(|source| yaml::parse(&source).ok());
-    let has = |key| root.as_ref().is_some_and(|root| root.get(key).is_some());
-    ["expect", "steps", "compose"].into_iter().any(has) && !has("services")
+    root.is_some_and(|root| root.get(key).is_some())
 }
 
 /// The file itself, or the files of a project's folder.

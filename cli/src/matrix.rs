@@ -9,7 +9,8 @@ use seatrial_sim::world::Answer;
 
 use crate::args::{self, Format};
 use crate::assumed;
-use crate::input;
+use crate::diagnostics;
+use crate::input::{self, Subject};
 use crate::output::{Output, Refusal};
 use crate::style::{self, BAD, DOUBT, FAINT, GOOD, HEAD, pad, paint, width};
 
@@ -17,17 +18,18 @@ mod json;
 
 /// Asks every question of the matrix and prints the answers.
 pub(crate) fn run(args: &args::Matrix) -> Result<Output, Refusal> {
-    let (topology, plan, world) = input::world(&args.input, &args.options)?;
+    let (Subject { topology, warnings }, plan, world) = input::world(&args.input, &args.options)?;
     let matrix = matrix::matrix(&plan, |probe| {
         let Answer { outcome, trace } = world.clone().probe(probe);
         (outcome, trace)
     });
     let columns = style::columns();
     let engine = topology.hosts.first().map(|host| host.engine.to_string()).unwrap_or_default();
-    Ok(Output::answer(match args.format {
+    let out = match args.format {
         Format::Text => render(&matrix, columns) + &assumed::text(&topology, columns),
         Format::Json => json::render(&matrix, &engine, &topology.assumed)?,
-    }))
+    };
+    Ok(Output::answer(out).noting(&diagnostics::warnings(&warnings)))
 }
 
 /// The matrix as a table for a person.

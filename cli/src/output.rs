@@ -41,8 +41,9 @@ impl Output {
     }
 
     /// The same, with something more for standard error.
-    pub(crate) fn noting(self, err: String) -> Self {
-        Self { err, ..self }
+    pub(crate) fn noting(mut self, more: &str) -> Self {
+        self.err.push_str(more);
+        self
     }
 
     /// Writes it all and says how the process ends.
@@ -103,7 +104,10 @@ impl From<serde_json::Error> for Refusal {
 
 impl From<Refusal> for Output {
     fn from(refusal: Refusal) -> Self {
-        let error = |words: String| format!("{}: {words}\n", paint(BAD, "error"));
+        let error = |words: String| {
+            let words = style::wrap(&format!("error: {words}"), style::columns(), 2);
+            format!("{}\n", words.replacen("error", &paint(BAD, "error"), 1))
+        };
         let (err, status) = match refusal {
             Refusal::Diagnostics(diagnostics) => {
                 (diagnostics::render(&diagnostics, style::columns()), Status::BadInput)

@@ -8,23 +8,25 @@ use seatrial_core::topology::Topology;
 
 use crate::args::{self, PlanFormat};
 use crate::assumed;
+use crate::diagnostics;
 use crate::format::json;
-use crate::input;
+use crate::input::{self, Subject};
 use crate::output::{Output, Refusal};
 
 /// Plans a project and prints all of it, or one namespace.
 pub(crate) fn run(args: &args::Plan) -> Result<Output, Refusal> {
-    let topology = input::topology(&args.input, &args.options)?;
+    let Subject { topology, warnings } = input::subject(&args.input, &args.options)?;
     let plan = plan::plan(&topology)?;
     let ns = args.ns.as_deref().map(|name| namespace(&plan, name)).transpose()?;
-    match args.format {
-        PlanFormat::Shell => Ok(shell(&topology, only(plan, ns.as_ref()))),
+    let output = match args.format {
+        PlanFormat::Shell => shell(&topology, only(plan, ns.as_ref())),
         PlanFormat::Json => {
-            Ok(Output::answer(json::pretty(&only(plan, ns.as_ref()))?).noting(assumed::note(&topology)))
+            Output::answer(json::pretty(&only(plan, ns.as_ref()))?).noting(&assumed::note(&topology))
         }
-        PlanFormat::IptablesSave => Ok(rules(&topology, &plan, ns, Family::V4)),
-        PlanFormat::Ip6tablesSave => Ok(rules(&topology, &plan, ns, Family::V6)),
-    }
+        PlanFormat::IptablesSave => rules(&topology, &plan, ns, Family::V4),
+        PlanFormat::Ip6tablesSave => rules(&topology, &plan, ns, Family::V6),
+    };
+    Ok(output.noting(&diagnostics::warnings(&warnings)))
 }
 
 /// The namespace of a name, where the plan has it.
@@ -66,5 +68,5 @@ fn rules(topology: &Topology, plan: &Plan, ns: Option<NsName>, family: Family) -
     if rules.is_empty() {
         notes += &format!("seatrial: the plan has no such rules in namespace {ns}\n");
     }
-    Output::answer(rules.concat()).noting(notes)
+    Output::answer(rules.concat()).noting(&notes)
 }

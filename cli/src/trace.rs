@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use crate::args::{self, Format};
 use crate::assumed;
+use crate::diagnostics;
 use crate::format::json;
-use crate::input;
+use crate::input::{self, Subject};
 use crate::output::{Output, Refusal};
 use crate::style::{self, BAD, GOOD, HEAD, paint};
 
@@ -34,7 +35,7 @@ struct Document<'a> {
 
 /// Sends the probe and prints its journey.
 pub(crate) fn run(args: &args::Trace) -> Result<Output, Refusal> {
-    let (topology, plan, mut world) = input::world(&args.input, &args.options)?;
+    let (Subject { topology, warnings }, plan, mut world) = input::world(&args.input, &args.options)?;
     let probe = parse(&args.probe)?;
     known(&plan, &probe.from, &args.probe)?;
     let Answer { outcome, trace } = world.probe(&probe);
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &args::Trace) -> Result<Output, Refusal> {
             trace: &trace,
         })?,
     };
-    Ok(Output::answer(out))
+    Ok(Output::answer(out).noting(&diagnostics::warnings(&warnings)))
 }
 
 fn text(probe: &Probe, outcome: &Outcome, trace: &Trace) -> String {

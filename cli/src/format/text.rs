@@ -13,9 +13,12 @@ const LANE: usize = 8;
 /// The widest question that outcomes are still lined up behind.
 const ASKED: usize = 44;
 
-/// All reports, then the counts.
+/// All reports, then the counts; nothing where no trial could be run: standard error says it all.
 pub(crate) fn render(reports: &[Report], lanes: &[Lane], columns: usize) -> String {
     let mut out = String::new();
+    if reports.iter().all(|report| report.rows.is_err()) {
+        return out;
+    }
     for report in reports {
         if report.title != report.file {
             let _ = writeln!(out, "{}", paint(HEAD, &style::wrap(&report.title, columns, 0)));
