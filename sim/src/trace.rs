@@ -98,7 +98,8 @@ pub enum Event {
     },
     /// A route was found.
     Route {
-        /// As `ip route get` would say it: `203.0.113.50 dev eth0 src 203.0.113.10`.
+        /// As `ip route get` would say it: `203.0.113.50 dev eth0 src 203.0.113.10` of a packet that begins here,
+        /// `172.18.0.2 from 203.0.113.50 dev docker0` of one that is passed on.
         text: String,
     },
     /// A rule matched.

@@ -33,7 +33,7 @@ impl World {
             self.note_drop(ns, Some(dev), &skb, "PKT_TOO_BIG", why);
             return self.icmp_error(ns, &skb, Reason::TooBig { mtu });
         }
-        self.note_route(ns, dev, &skb, &path);
+        self.note_passage(ns, dev, &skb, &path);
         skb.packet.ttl -= 1;
         if self.hook(ns, Hook::Forward, &mut skb, Some(dev), Some(path.dev)) {
             self.ip_output(ns, skb, path);

@@ -2,6 +2,8 @@
 //!
 //! Rate limits are not modelled: a trial sends few packets.
 
+use std::fmt;
+
 use seatrial_core::addr::Family;
 use seatrial_core::probe::{Outcome, Unreachable};
 use seatrial_core::rules::AddrType;
@@ -37,6 +39,23 @@ pub(crate) enum Reason {
 pub(crate) enum Told {
     Refused,
     Unreachable(Unreachable),
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => f.write_str("port unreachable"),
+            Self::Unreachable(reason @ (Unreachable::TooBig | Unreachable::TimeExceeded)) => {
+                f.write_str(reason.as_str())
+            }
+            Self::Unreachable(
+                reason @ (Unreachable::Net
+                | Unreachable::Host
+                | Unreachable::Protocol
+                | Unreachable::Prohibited),
+            ) => write!(f, "{} unreachable", reason.as_str()),
+        }
+    }
 }
 
 impl Reason {

@@ -144,15 +144,26 @@ impl World {
         Skb { packet, meta: Meta::new(self.flights) }
     }
 
-    /// Notes the route that was found, as `ip route get` says it.
-    pub(crate) fn note_route(&mut self, ns: NsId, dev: DevId, skb: &Skb, path: &Path) {
+    /// Notes the route of a packet that begins here, as `ip route get DST` says it.
+    fn note_route(&mut self, ns: NsId, dev: DevId, skb: &Skb, path: &Path) {
         let (dst, src) = (skb.packet.dst, skb.packet.src);
         self.note(ns, Some(dev), skb, |w| {
             let local = if path.kind == AddrType::Local { "local " } else { "" };
-            let via = path.via.map(|via| format!(" via {via}")).unwrap_or_default();
-            let dev = &w.devices[path.dev].name;
-            Happened::Route { text: format!("{local}{dst}{via} dev {dev} src {src}") }
+            Happened::Route { text: format!("{local}{dst}{} src {src}", w.way(path)) }
         });
+    }
+
+    /// Notes the route of a packet that is passed on, as `ip route get DST from SRC iif DEV` says it.
+    pub(crate) fn note_passage(&mut self, ns: NsId, dev: DevId, skb: &Skb, path: &Path) {
+        let (dst, src) = (skb.packet.dst, skb.packet.src);
+        self.note(ns, Some(dev), skb, |w| Happened::Route {
+            text: format!("{dst} from {src}{}", w.way(path)),
+        });
+    }
+
+    fn way(&self, path: &Path) -> String {
+        let via = path.via.map(|via| format!(" via {via}")).unwrap_or_default();
+        format!("{via} dev {}", self.devices[path.dev].name)
     }
 }
 

@@ -10,6 +10,7 @@ use seatrial_core::rules::Protocol;
 use super::flight::{Flight, Role, flights};
 use super::{BridgeTo, Event, Hop, Place, RuleHit, Trace};
 use crate::packet::{Icmp, L4, Packet, Payload, endpoint};
+use crate::stack::icmp::Told;
 
 /// How wide the table is, in characters, where the formatter names no width.
 const WIDTH: usize = 80;
@@ -294,7 +295,8 @@ fn headline(packet: &Packet) -> String {
         L4::Icmp(Icmp::Error { kind, code, quoted, .. }) => {
             let ports = !matches!(quoted.protocol, Protocol::ICMP | Protocol::ICMPV6);
             let about = endpoint(quoted.dst, ports.then_some(quoted.ports.dst));
-            format!("error {kind}/{code} about {about} {from} > {to} icmp")
+            let error = Told::by(packet.family(), kind, code);
+            format!("{error}: {about}, {from} > {to} icmp")
         }
         L4::Icmp(Icmp::Other { kind, code }) => format!("{kind}/{code} {from} > {to} icmp"),
         L4::Other(number) => format!("{from} > {to} protocol {number}"),
