@@ -50,7 +50,7 @@ fn ruleset(source: &Arc<Source>) -> Result<Ruleset, Diagnostic> {
     let family = if v6 { Family::V6 } else { Family::V4 };
     iptables::parse(&source.text, family).map_err(|e| {
         let start = byte(&source.text, e.line, e.column);
-        Diagnostic::new(At::new(source, start..start), e.found).expected(e.expected)
+        Diagnostic::new(At::new(source, start..start), format!("found {}", e.found)).expected(e.expected)
     })
 }
 
