@@ -55,36 +55,36 @@ pub(crate) struct Trace {
     pub(crate) input: Input,
     /// The question: 'NODE -> TARGET:PORT/PROTO,OPTION…', as in 'lan -> 203.0.113.10:8080/tcp'
     pub(crate) probe: String,
-    #[command(flatten)]
-    pub(crate) options: InputOptions,
     /// How to say it
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) options: InputOptions,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Matrix {
     #[command(flatten)]
     pub(crate) input: Input,
-    #[command(flatten)]
-    pub(crate) options: InputOptions,
     /// How to say it
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) options: InputOptions,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) input: Input,
-    #[command(flatten)]
-    pub(crate) options: InputOptions,
     /// Only this node's namespace; the rules formats print the host's where none is named
     #[arg(long, value_name = "NODE")]
     pub(crate) ns: Option<String>,
     /// How to say it
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: PlanFormat,
+    #[command(flatten)]
+    pub(crate) options: InputOptions,
 }
 
 /// What is looked at.

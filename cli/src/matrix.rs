@@ -36,7 +36,7 @@ pub(crate) fn run(args: &args::Matrix) -> Result<Output, Refusal> {
 fn render(matrix: &Matrix, columns: usize) -> String {
     let mut out = String::new();
     for block in blocks(matrix, columns) {
-        table(&mut out, matrix, &block);
+        table(&mut out, matrix, &block, columns);
     }
     reasons(&mut out, matrix, columns);
     out
@@ -71,7 +71,7 @@ fn right(matrix: &Matrix) -> usize {
     matrix.rows.iter().map(|row| width(&answered_by(row))).max().unwrap_or(0)
 }
 
-fn table(out: &mut String, matrix: &Matrix, block: &Block) {
+fn table(out: &mut String, matrix: &Matrix, block: &Block, columns: usize) {
     let wide = |head: &str| if block.cell > 0 { block.cell } else { width(head).max(2) + 2 };
     let heads: String = block.heads.iter().map(|(_, head)| pad(head, wide(head))).collect();
     let line = format!("{}  {heads}answers", pad("", left(matrix)));
@@ -88,8 +88,7 @@ fn table(out: &mut String, matrix: &Matrix, block: &Block) {
     if block.cell > 0 {
         let legend =
             block.heads.iter().filter_map(|(i, head)| Some(format!("{head} {}", matrix.sources.get(*i)?)));
-        let legend: Vec<String> = legend.collect();
-        let _ = writeln!(out, "{}", paint(FAINT, &legend.join(" · ")));
+        let _ = writeln!(out, "{}", paint(FAINT, &style::join(legend, " · ", columns)));
     }
     out.push('\n');
 }

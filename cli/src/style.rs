@@ -60,9 +60,30 @@ pub(crate) fn wrap(text: &str, columns: usize, hang: usize) -> String {
     out
 }
 
+/// The pieces, each whole, in lines of at most `columns`; `between` stands between those of one line.
+pub(crate) fn join(pieces: impl Iterator<Item = String>, between: &str, columns: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for piece in pieces {
+        match lines.last_mut() {
+            Some(line) if width(line) + width(between) + width(&piece) <= columns => {
+                *line += between;
+                *line += &piece;
+            }
+            Some(_) | None => lines.push(piece),
+        }
+    }
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_stay_whole_where_a_line_ends() {
+        let pieces = ["1 a", "2 bb", "3 c", "4 a-long-one"].map(str::to_owned);
+        assert_eq!(join(pieces.into_iter(), " · ", 10), "1 a · 2 bb\n3 c\n4 a-long-one");
+    }
 
     #[test]
     fn words_are_wrapped_behind_a_hanging_indent() {
