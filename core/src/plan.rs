@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -394,12 +395,19 @@ pub struct Resolver {
     pub udp_port: u16,
     /// Where it listens for TCP.
     pub tcp_port: u16,
-    /// The names it answers itself, lower case, each with its addresses in order.
-    pub zone: BTreeMap<String, Vec<IpAddr>>,
-    /// Names of addresses (PTR).
-    pub reverse: BTreeMap<IpAddr, String>,
+    /// What it answers itself; containers on the same networks share it.
+    pub zone: Arc<Zone>,
     /// Whom it asks for anything else.
     pub upstream: Vec<Upstream>,
+}
+
+/// The names that a resolver knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Zone {
+    /// Names, lower case, each with its addresses in order.
+    pub names: BTreeMap<String, Vec<IpAddr>>,
+    /// Names of addresses (PTR).
+    pub reverse: BTreeMap<IpAddr, String>,
 }
 
 /// A nameserver the resolver forwards to.

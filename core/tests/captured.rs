@@ -268,7 +268,7 @@ impl Told<'_> {
     /// The network an address is on, by the reverse zones.
     fn network(&self, addr: IpAddr) -> String {
         let names = self.plan.items.iter().filter_map(|i| match &i.object {
-            Object::Resolver(r) => r.reverse.get(&addr),
+            Object::Resolver(r) => r.zone.reverse.get(&addr),
             _ => None,
         });
         names.map(|n| n.split_once('.').unwrap().1.to_owned()).next().unwrap_or_else(|| "bridge".to_owned())
@@ -369,7 +369,7 @@ impl Told<'_> {
     /// The names of a capture's endpoint that do not lead to the endpoint.
     fn unresolved(&self, process: &Process, names: &str) -> Vec<String> {
         let zone = self.of(process.node.as_str()).find_map(|i| match &i.object {
-            Object::Resolver(r) => Some(&r.zone),
+            Object::Resolver(r) => Some(&r.zone.names),
             _ => None,
         });
         let own = self.of(process.node.as_str()).filter_map(|i| match &i.object {

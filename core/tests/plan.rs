@@ -60,7 +60,7 @@ fn the_resolver_knows_every_container_of_the_network() {
         let Object::Resolver(r) = &i.object else { return None };
         (i.ns.as_str() == "web").then_some(r)
     });
-    let zone = &resolver.unwrap().zone;
+    let zone = &resolver.unwrap().zone.names;
     let db: Vec<String> = zone["db"].iter().map(ToString::to_string).collect();
     assert_eq!(db, ["172.18.0.3"]);
     assert_eq!(zone["demo-db-1.demo_default"], zone["db"]);

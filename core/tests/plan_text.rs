@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use seatrial_core::addr::{Family, Transport};
 use seatrial_core::plan::firewall::resolver;
 use seatrial_core::plan::{
     Address, BridgePort, File, IdMap, Item, Link, LinkKind, Listener, MountRoot, Namespace, Neighbour,
     NsName, Object, Parent, Peer, Plan, PlanOp, PolicyRule, Process, Proxy, Reservation, Resolver, Route,
-    Sysctl, Upstream,
+    Sysctl, Upstream, Zone,
 };
 use seatrial_core::probe::NsKind;
 use seatrial_core::rules::iptables::parse;
@@ -155,7 +156,7 @@ fn sockets() -> Vec<Object> {
         let [listen, connect] = [listen, connect].map(|a| a.parse().unwrap());
         Object::Proxy(Proxy { transport: Transport::Tcp, listen, connect })
     };
-    let zone =
+    let names =
         BTreeMap::from([("db".to_owned(), vec!["172.18.0.3".parse().unwrap(), "fd00::3".parse().unwrap()])]);
     let reverse = BTreeMap::from([
         ("172.18.0.3".parse().unwrap(), "db.shop_default".to_owned()),
@@ -176,7 +177,12 @@ fn sockets() -> Vec<Object> {
             transport: Transport::Udp,
             listen: "203.0.113.10:53".parse().unwrap(),
         }),
-        Object::Resolver(Resolver { udp_port: 54377, tcp_port: 33855, zone, reverse, upstream }),
+        Object::Resolver(Resolver {
+            udp_port: 54377,
+            tcp_port: 33855,
+            zone: Arc::new(Zone { names, reverse }),
+            upstream,
+        }),
         listener(None, Transport::Tcp),
         listener(Some("127.0.0.1"), Transport::Udp),
         listener(Some("::1"), Transport::Sctp),

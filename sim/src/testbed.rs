@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use seatrial_core::addr::{Family, IfName, MacAddr};
 use seatrial_core::plan::{
     Address, BridgePort, File, IdMap, Item, Link, LinkKind, Listener, MountRoot, Namespace, NsName, Object,
-    Parent, Peer, Plan, Process, Proxy, Resolver, Route, Sysctl,
+    Parent, Peer, Plan, Process, Proxy, Resolver, Route, Sysctl, Zone,
 };
 use seatrial_core::probe::NsKind;
 use seatrial_core::rules::iptables;
@@ -191,13 +192,9 @@ impl Bed {
     /// A resolver on 127.0.0.11, port 53, without the NAT that a container has.
     pub(crate) fn resolver(self, ns: &str, zone: &[(&str, &[&str])]) -> Self {
         let addresses = |a: &[&str]| a.iter().map(|a| a.parse::<IpAddr>().unwrap()).collect();
-        let resolver = Resolver {
-            udp_port: 53,
-            tcp_port: 53,
-            zone: zone.iter().map(|(n, a)| ((*n).to_owned(), addresses(a))).collect(),
-            reverse: BTreeMap::new(),
-            upstream: Vec::new(),
-        };
+        let names = zone.iter().map(|(n, a)| ((*n).to_owned(), addresses(a))).collect();
+        let zone = Arc::new(Zone { names, reverse: BTreeMap::new() });
+        let resolver = Resolver { udp_port: 53, tcp_port: 53, zone, upstream: Vec::new() };
         self.with(ns, Object::Resolver(resolver))
     }
 

@@ -4,7 +4,7 @@ use super::container::{Ctr, Endpoint};
 use super::dockerd::Dockerd;
 use super::filter::forwarded_before;
 use super::gateway;
-use super::names::resolver::AllRecords;
+use super::names::resolver::Zones;
 use super::network::{Gateway, Net};
 use super::wire::{address, item, sysctl, sysctl_device};
 use super::{Item, Link, LinkKind, Object, Proxy, Reservation, Route, bridge, shared};
@@ -22,10 +22,10 @@ impl Dockerd {
         }
         items.extend(self.network_items());
         items.extend(self.firewall.rulesets().into_iter().map(|rules| item(host, Object::Rules(rules))));
-        let records = self.all_records();
+        let mut zones = self.zones();
         items.extend(self.lingering.iter().flat_map(|l| l.items.iter().cloned()));
         for ctr in self.containers.iter().filter(|c| c.is_running()) {
-            items.extend(self.container_items(ctr, &records));
+            items.extend(self.container_items(ctr, &mut zones));
         }
         items
     }
@@ -62,14 +62,14 @@ impl Dockerd {
         items
     }
 
-    fn container_items(&self, ctr: &Ctr, records: &AllRecords) -> Vec<Item> {
+    fn container_items(&self, ctr: &Ctr, zones: &mut Zones) -> Vec<Item> {
         let own = self.own_kinds(ctr);
         let mut items: Vec<Item> = own.iter().map(|kind| self.namespace(*kind, ctr)).collect();
         if own.contains(&NsKind::Network) {
             items.extend(self.netns_items(ctr));
         }
         items.extend(setting_items(ctr));
-        items.extend(self.attached_items(ctr, records));
+        items.extend(self.attached_items(ctr, zones));
         items.extend(self.files(ctr));
         items.push(Self::process(ctr));
         items.extend(self.published_items(ctr));
@@ -101,7 +101,7 @@ impl Dockerd {
     }
 
     /// The container's devices, addresses, default routes and resolver.
-    fn attached_items(&self, ctr: &Ctr, records: &AllRecords) -> Vec<Item> {
+    fn attached_items(&self, ctr: &Ctr, zones: &mut Zones) -> Vec<Item> {
         let ns = ctr.ns(NsKind::Network);
         let (host, netns) = (self.host.name.as_str(), ns.as_str());
         let mut items = Vec::new();
@@ -125,7 +125,7 @@ impl Dockerd {
             items.extend(endpoint.and_then(|e| self.default_route(netns, e, family)));
         }
         items.extend(self.rule_items(ctr));
-        items.extend(self.resolver(ctr, records).map(|r| item(netns, Object::Resolver(r))));
+        items.extend(self.resolver(ctr, zones).map(|r| item(netns, Object::Resolver(r))));
         items
     }
 

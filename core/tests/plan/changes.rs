@@ -198,7 +198,7 @@ fn starting_what_runs_and_stopping_what_does_not_changes_nothing() {
 fn the_others_resolvers_forget_a_stopped_container() {
     let knows = |plan: &Plan| {
         plan.items.iter().any(|i| match &i.object {
-            Object::Resolver(r) => i.ns.as_str() == "c" && r.zone.contains_key("a"),
+            Object::Resolver(r) => i.ns.as_str() == "c" && r.zone.names.contains_key("a"),
             _ => false,
         })
     };

@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::addr::Family;
 use crate::plan::container::Ctr;
 use crate::plan::dockerd::Dockerd;
 use crate::plan::ids::{Seed, short};
 use crate::plan::network::Net;
-use crate::plan::{Item, Object, Resolver, firewall, gateway};
+use crate::plan::{Item, Object, Resolver, Zone, firewall, gateway};
 use crate::probe::NsKind;
 use crate::rules::Ruleset;
 
@@ -21,21 +22,28 @@ const PORTS: (u16, u16) = (32768, 28232);
 /// The names of one network, lower case, each with its addresses in the order the containers came.
 type Records = BTreeMap<String, Vec<IpAddr>>;
 
-/// The records of every network, by its key.
-pub(in crate::plan) type AllRecords = BTreeMap<String, Records>;
+/// The records of every network, by its key, and the zones made of them so far.
+///
+/// A zone has a name for every container of a network, and every container has a zone: one is made for all that are on
+/// the same networks, with the same links.
+#[derive(Debug, Default)]
+pub(in crate::plan) struct Zones {
+    records: BTreeMap<String, Records>,
+    made: BTreeMap<ZoneKey, Arc<Zone>>,
+}
+
+/// What makes zones equal: the keys of the networks, the best gateway first, and the links.
+type ZoneKey = (Vec<String>, BTreeMap<String, String>);
 
 impl Dockerd {
     /// The resolver of a container, where it has one.
-    pub(in crate::plan) fn resolver(&self, ctr: &Ctr, records: &AllRecords) -> Option<Resolver> {
+    pub(in crate::plan) fn resolver(&self, ctr: &Ctr, zones: &mut Zones) -> Option<Resolver> {
         let mut upstream = Some(ctr).filter(|c| c.resolver).map(|c| self.resolv_conf(c).upstream)?;
         // The host's own servers are not asked for a container that has no way out (28.0).
         let external = self.gateways(ctr) != gateway::Gateways::default();
         upstream.retain(|server| external || !server.from_host);
-        let joined = self.joined(ctr, records);
-        let zone = zone(&joined, &self.aliases(ctr));
-        let reverse = self.reverse(&joined);
         let [tcp_port, udp_port] = self.resolver_ports(ctr);
-        Some(Resolver { udp_port, tcp_port, zone, reverse, upstream })
+        Some(Resolver { udp_port, tcp_port, zone: self.zone(ctr, zones), upstream })
     }
 
     /// The rules in a container's own namespace: those that lead to the resolver, or what was made of them by hand.
@@ -63,17 +71,26 @@ impl Dockerd {
         })
     }
 
-    /// The networks a container is on, the best gateway first, with the records of each.
-    fn joined<'a>(&'a self, ctr: &'a Ctr, records: &'a AllRecords) -> Vec<(&'a Net, &'a Records)> {
-        let order = gateway::order(&ctr.endpoints, &self.networks);
-        let keys =
-            order.into_iter().filter_map(|place| ctr.endpoints.get(place).map(|e| &e.attachment.network));
-        keys.filter_map(|key| Some((self.networks.get(key)?, records.get(key)?))).collect()
+    /// The records of every network, and no zone.
+    pub(in crate::plan) fn zones(&self) -> Zones {
+        let records = self.networks.iter().map(|(key, net)| (key.clone(), self.records(net))).collect();
+        Zones { records, made: BTreeMap::new() }
     }
 
-    /// The records of every network.
-    pub(in crate::plan) fn all_records(&self) -> AllRecords {
-        self.networks.iter().map(|(key, net)| (key.clone(), self.records(net))).collect()
+    /// What a container's networks, the best gateway first, know.
+    fn zone(&self, ctr: &Ctr, zones: &mut Zones) -> Arc<Zone> {
+        let order = gateway::order(&ctr.endpoints, &self.networks).into_iter();
+        let on = order.filter_map(|place| ctr.endpoints.get(place).map(|e| e.attachment.network.clone()));
+        let key = (on.collect(), self.aliases(ctr));
+        if let Some(made) = zones.made.get(&key) {
+            return Arc::clone(made);
+        }
+        let (on, aliases) = &key;
+        let joined = on.iter().filter_map(|key| Some((self.networks.get(key)?, zones.records.get(key)?)));
+        let joined: Vec<(&Net, &Records)> = joined.collect();
+        let zone = Arc::new(Zone { names: names(&joined, aliases), reverse: self.reverse(&joined) });
+        zones.made.insert(key, Arc::clone(&zone));
+        zone
     }
 
     /// The names of a network's running containers; the default bridge has none.
@@ -129,7 +146,7 @@ fn dns_names(ctr: &Ctr, aliases: &[String]) -> Vec<String> {
 }
 
 /// Every name that one of the networks knows, with what a question for it is answered.
-fn zone(joined: &[(&Net, &Records)], aliases: &BTreeMap<String, String>) -> BTreeMap<String, Vec<IpAddr>> {
+fn names(joined: &[(&Net, &Records)], aliases: &BTreeMap<String, String>) -> BTreeMap<String, Vec<IpAddr>> {
     let mut zone = BTreeMap::new();
     let plain = joined.iter().flat_map(|(_, records)| records.keys());
     for name in plain.chain(aliases.keys()) {

@@ -93,12 +93,12 @@ fn configuration(resolver: &Resolver) -> String {
         "port={}\nlisten-address=127.0.0.11\nbind-interfaces\nno-resolv\nno-hosts\nlocal-ttl=600\n",
         resolver.udp_port
     );
-    for (name, addresses) in &resolver.zone {
+    for (name, addresses) in &resolver.zone.names {
         for address in addresses {
             text += &format!("host-record={name},{address}\n");
         }
     }
-    for (address, name) in &resolver.reverse {
+    for (address, name) in &resolver.zone.reverse {
         text += &format!("ptr-record={},{name}\n", reverse(*address));
     }
     for upstream in &resolver.upstream {
