@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 
 use thiserror::Error;
 
-use crate::addr::IfName;
+use crate::addr::{IfName, Transport};
 use crate::plan::{Item, Namespace, NsName, Object, Plan, Process};
 use crate::probe::NsKind;
 
@@ -41,7 +42,7 @@ pub fn check(plan: &Plan) -> Result<(), Vec<Fault>> {
         seen.index = index;
         seen.item(item);
     }
-    links::segments(&mut seen, plan);
+    seen.segments();
     let mut faults = seen.faults;
     faults.sort_by_key(|fault| fault.item);
     if faults.is_empty() { Ok(()) } else { Err(faults) }
@@ -52,12 +53,14 @@ pub fn check(plan: &Plan) -> Result<(), Vec<Fault>> {
 struct Seen {
     index: usize,
     namespaces: BTreeSet<(NsKind, NsName)>,
-    links: BTreeMap<(NsName, IfName), links::Seen>,
+    links: BTreeMap<NsName, BTreeMap<IfName, links::Seen>>,
     processes: BTreeSet<String>,
+    /// Network namespaces that somebody is in.
+    machines: BTreeSet<NsName>,
     /// Families whose rules stand, by namespace and backend.
     rules: BTreeSet<(NsName, String)>,
     files: BTreeSet<(NsName, String)>,
-    sockets: Vec<(NsName, sockets::Bound)>,
+    sockets: BTreeMap<(NsName, Transport, u16), Vec<Option<IpAddr>>>,
     faults: Vec<Fault>,
 }
 
@@ -88,7 +91,8 @@ impl Seen {
             self.fault(format!("{kind} namespace {ns}"), "it is made twice");
         }
         if kind == NsKind::Network {
-            self.links.insert((ns.clone(), IfName::lo()), links::Seen::loopback());
+            let lo = (IfName::lo(), links::Seen::loopback());
+            self.links.insert(ns.clone(), BTreeMap::from([lo]));
         }
     }
 
@@ -125,6 +129,7 @@ impl Seen {
         if !self.processes.insert(process.node.0.clone()) {
             self.fault(what, "the node has two first processes");
         }
+        self.machines.extend(process.namespaces.get(&NsKind::Network).cloned());
         for kind in NsKind::ALL {
             match process.namespaces.get(&kind) {
                 None => self.fault(what, format!("its {kind} namespace is not said")),

@@ -4,46 +4,79 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::addr::{Family, IfName, IpNet, MacAddr};
-use crate::plan::{Address, Link, LinkKind, NsName, Object, Parent, Plan, Route};
+use crate::plan::{Address, Link, LinkKind, NsName, Parent, Route};
 use crate::probe::NsKind;
 
 /// A device that stands.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
+    /// The item it is made by.
+    index: usize,
     bridge: bool,
+    mac: Option<MacAddr>,
     master: Option<IfName>,
+    segment: Option<Segment>,
     up: bool,
     addresses: Vec<(usize, IpNet)>,
 }
 
 impl Seen {
     pub(super) fn loopback() -> Self {
-        Self { bridge: false, master: None, up: false, addresses: Vec::new() }
+        Self::new(0, None)
     }
+
+    fn new(index: usize, mac: Option<MacAddr>) -> Self {
+        Self { index, bridge: false, mac, master: None, segment: None, up: false, addresses: Vec::new() }
+    }
+}
+
+/// Who has a device as a neighbour whatever is plugged in elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Segment {
+    /// A bridge, and what its cables lead to.
+    Bridge(NsName, IfName),
+    /// The macvlans or ipvlans of a parent.
+    Parent(NsName, IfName),
 }
 
 impl super::Seen {
     /// The device, or a fault that it does not stand before `what`.
     pub(super) fn device(&mut self, ns: &NsName, name: &IfName, what: &str) -> bool {
-        let stands = self.links.contains_key(&(ns.clone(), name.clone()));
+        let stands = self.find(ns, name).is_some();
         if !stands {
             self.fault(what, format!("there is no device {name} in {ns} before it"));
         }
         stands
     }
 
+    fn find(&mut self, ns: &NsName, name: &IfName) -> Option<&mut Seen> {
+        self.links.get_mut(ns)?.get_mut(name)
+    }
+
     pub(super) fn link(&mut self, ns: &NsName, link: &Link, what: &str) {
-        self.end(ns, &link.name, link.mac, link.master.as_ref(), matches!(link.kind, LinkKind::Bridge), what);
+        let mut seen = Seen::new(self.index, link.mac);
+        seen.master.clone_from(&link.master);
         match &link.kind {
-            LinkKind::Bridge | LinkKind::Dummy => {}
+            LinkKind::Dummy => {}
+            LinkKind::Bridge => {
+                seen.bridge = true;
+                seen.segment = Some(Segment::Bridge(ns.clone(), link.name.clone()));
+            }
             LinkKind::Veth(peer) => {
+                seen.segment = peer.master.clone().map(|master| Segment::Bridge(peer.ns.clone(), master));
                 if !self.namespaces.contains(&(NsKind::Network, peer.ns.clone())) {
                     self.fault(what, format!("there is no network namespace {} for its peer", peer.ns));
                 }
-                self.end(&peer.ns, &peer.name, peer.mac, peer.master.as_ref(), false, what);
+                let mut other = Seen::new(self.index, peer.mac);
+                other.master.clone_from(&peer.master);
+                other.segment = link.master.clone().map(|master| Segment::Bridge(ns.clone(), master));
+                self.end(&peer.ns, &peer.name, other, what);
             }
             LinkKind::Macvlan { parent: Parent { ns, name }, .. }
-            | LinkKind::Ipvlan { parent: Parent { ns, name }, .. } => _ = self.device(ns, name, what),
+            | LinkKind::Ipvlan { parent: Parent { ns, name }, .. } => {
+                seen.segment = Some(Segment::Parent(ns.clone(), name.clone()));
+                self.device(ns, name, what);
+            }
             LinkKind::Vlan { parent, id } => {
                 self.device(ns, parent, what);
                 if !(1..=4094).contains(id) {
@@ -51,42 +84,34 @@ impl super::Seen {
                 }
             }
         }
+        self.end(ns, &link.name, seen, what);
     }
 
-    fn end(
-        &mut self,
-        ns: &NsName,
-        name: &IfName,
-        mac: Option<MacAddr>,
-        master: Option<&IfName>,
-        bridge: bool,
-        what: &str,
-    ) {
-        if mac.is_some_and(|m| m.is_multicast() || m == MacAddr::ZERO) {
+    fn end(&mut self, ns: &NsName, name: &IfName, seen: Seen, what: &str) {
+        if seen.mac.is_some_and(|m| m.is_multicast() || m == MacAddr::ZERO) {
             self.fault(what, format!("no device may have the hardware address of {name}"));
         }
-        if let Some(master) = master {
-            match self.links.get(&(ns.clone(), master.clone())) {
-                Some(seen) if seen.bridge => {}
-                Some(_) => self.fault(what, format!("its master {master} is no bridge")),
+        if let Some(master) = &seen.master {
+            match self.find(ns, master).map(|m| m.bridge) {
+                Some(true) => {}
+                Some(false) => self.fault(what, format!("its master {master} is no bridge")),
                 None => self.fault(what, format!("its master {master} does not stand in {ns} before it")),
             }
         }
-        let seen = Seen { bridge, master: master.cloned(), up: false, addresses: Vec::new() };
-        if self.links.insert((ns.clone(), name.clone()), seen).is_some() {
+        if self.links.entry(ns.clone()).or_default().insert(name.clone(), seen).is_some() {
             self.fault(what, format!("there are two devices {name} in {ns}"));
         }
     }
 
     pub(super) fn port(&mut self, ns: &NsName, name: &IfName, what: &str) {
-        let port = self.links.get(&(ns.clone(), name.clone())).is_some_and(|seen| seen.master.is_some());
+        let port = self.find(ns, name).is_some_and(|seen| seen.master.is_some());
         if self.device(ns, name, what) && !port {
             self.fault(what, format!("{name} is a port of no bridge"));
         }
     }
 
     pub(super) fn up(&mut self, ns: &NsName, name: &IfName, what: &str) {
-        match self.links.get_mut(&(ns.clone(), name.clone())) {
+        match self.find(ns, name) {
             None => _ = self.device(ns, name, what),
             Some(seen) if seen.up => self.fault(what, "it is up already"),
             Some(seen) => seen.up = true,
@@ -98,17 +123,20 @@ impl super::Seen {
         if addr.is_unspecified() || addr.is_multicast() {
             self.fault(what, "no device may have this address");
         }
-        let twice = |((n, name), seen): (&(NsName, IfName), &Seen)| {
-            let same = n == ns && seen.addresses.iter().any(|(_, net)| net.addr() == addr);
-            same.then(|| name.clone())
-        };
-        if let Some(name) = self.links.iter().find_map(twice) {
-            self.fault(what, format!("{name} has this address already"));
+        if !self.device(ns, &address.link, what) {
+            return;
         }
-        if self.device(ns, &address.link, what) {
-            let index = self.index;
-            let seen = self.links.get_mut(&(ns.clone(), address.link.clone()));
-            seen.into_iter().for_each(|seen| seen.addresses.push((index, address.net)));
+        let index = self.index;
+        let same = |net: &IpNet| match net {
+            // Another prefix makes it another address (`__inet_insert_ifa`), not so in IPv6 (`ipv6_add_addr`).
+            IpNet::V4(_) => *net == address.net,
+            IpNet::V6(_) => net.addr() == addr,
+        };
+        let Some(seen) = self.find(ns, &address.link) else { return };
+        let twice = seen.addresses.iter().any(|(_, net)| same(net));
+        seen.addresses.push((index, address.net));
+        if twice {
+            self.fault(what, "it has this address already");
         }
     }
 
@@ -135,80 +163,69 @@ impl super::Seen {
     /// Whether a neighbour with this address can be asked for: link-local ones always can.
     fn on_link(&self, ns: &NsName, dev: Option<&IfName>, via: IpAddr) -> bool {
         let link_local = matches!(via, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        let here = self.links.iter().filter(|((n, name), _)| n == ns && dev.is_none_or(|d| d == name));
-        link_local || here.flat_map(|(_, seen)| &seen.addresses).any(|(_, net)| net.contains(&via))
+        let links = self.links.get(ns).into_iter().flatten();
+        let mut here =
+            links.filter(|(name, _)| dev.is_none_or(|d| d == *name)).flat_map(|(_, l)| &l.addresses);
+        link_local || here.any(|(_, net)| net.contains(&via))
+    }
+
+    /// Faults of devices on one segment: two with one address where one Engine gives them out, two with one hardware
+    /// address where the kernel refuses that.
+    ///
+    /// Anywhere else both are trouble, and yet allowed: nobody watches over the wire between machines, and a bridge
+    /// takes a `mac_address` that the user wrote twice.
+    pub(super) fn segments(&mut self) {
+        let (mut addresses, mut macs) = (Keys::new(), Keys::new());
+        for (ns, links) in &self.links {
+            for (name, link) in links {
+                let Some(segment) = &link.segment else { continue };
+                let end = (ns, name);
+                if self.is_ruled(segment) {
+                    // The user may write a link-local address twice; Docker does not look at it.
+                    let given = link.addresses.iter().filter(|(_, net)| !is_link_local(net.addr()));
+                    addresses.extend(given.map(|(index, net)| (*index, segment, net.to_string(), end)));
+                }
+                if let (Segment::Parent(..), Some(mac)) = (segment, link.mac) {
+                    macs.push((link.index, segment, mac.to_string(), end));
+                }
+            }
+        }
+        let faults: Vec<_> = twice(addresses).into_iter().chain(twice(macs)).collect();
+        for (index, object, cause) in faults {
+            self.index = index;
+            self.fault(object, cause);
+        }
+    }
+
+    /// Whether one Engine gives out the addresses of a segment: the switch between machines is nobody's.
+    fn is_ruled(&self, segment: &Segment) -> bool {
+        let (Segment::Bridge(ns, _) | Segment::Parent(ns, _)) = segment;
+        self.machines.contains(ns)
     }
 }
 
-type End = (NsName, IfName);
-
-/// Which device stands for the wire a device is on.
-struct Wires(BTreeMap<End, End>);
-
-impl Wires {
-    fn root(&self, end: &End) -> End {
-        let mut at = end.clone();
-        while let Some(next) = self.0.get(&at) {
-            at = next.clone();
-        }
-        at
-    }
-
-    fn join(&mut self, a: &End, b: &End) {
-        let (a, b) = (self.root(a), self.root(b));
-        if a != b {
-            self.0.insert(a, b);
-        }
+fn is_link_local(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
 }
 
-/// Faults of devices that share a wire: two with one address, two with one hardware address.
-pub(super) fn segments(seen: &mut super::Seen, plan: &Plan) {
-    let mut wires = Wires(BTreeMap::new());
-    let mut macs: Vec<(usize, End, MacAddr)> = Vec::new();
-    for (index, item) in plan.items.iter().enumerate() {
-        let Object::Link(link) = &item.object else { continue };
-        let end = (item.ns.clone(), link.name.clone());
-        link.master.iter().for_each(|m| wires.join(&end, &(item.ns.clone(), m.clone())));
-        macs.extend(link.mac.map(|mac| (index, end.clone(), mac)));
-        match &link.kind {
-            LinkKind::Bridge | LinkKind::Dummy | LinkKind::Vlan { .. } => {}
-            LinkKind::Veth(peer) => {
-                let other = (peer.ns.clone(), peer.name.clone());
-                peer.master.iter().for_each(|m| wires.join(&other, &(peer.ns.clone(), m.clone())));
-                macs.extend(peer.mac.map(|mac| (index, other.clone(), mac)));
-                wires.join(&end, &other);
-            }
-            LinkKind::Macvlan { parent, .. } | LinkKind::Ipvlan { parent, .. } => {
-                wires.join(&end, &(parent.ns.clone(), parent.name.clone()));
-            }
-        }
-    }
-    let addresses = seen.links.iter().flat_map(|(end, link)| link.addresses.iter().map(move |a| (end, *a)));
-    let addresses: Vec<(usize, End, IpAddr)> =
-        addresses.map(|(e, (i, net))| (i, e.clone(), net.addr())).collect();
-    twice(seen, &wires, addresses);
-    twice(seen, &wires, macs);
-}
+/// What must be unique on a segment: the item, the segment, the key, and the device that has it.
+type Keys<'a> = Vec<(usize, &'a Segment, String, (&'a NsName, &'a IfName))>;
 
-/// A fault for every second `key` on one wire.
-fn twice<K: Ord + Clone + std::fmt::Display>(
-    seen: &mut super::Seen,
-    wires: &Wires,
-    mut all: Vec<(usize, End, K)>,
-) {
-    all.sort_by_key(|(index, ..)| *index);
-    let mut first: BTreeMap<(End, K), End> = BTreeMap::new();
-    for (index, end, key) in all {
-        let wire = wires.root(&end);
-        match first.get(&(wire.clone(), key.clone())) {
-            Some((ns, name)) if (ns, name) != (&end.0, &end.1) => {
-                let cause = format!("{key} is on {name} of {ns} too, on the same wire");
-                seen.index = index;
-                seen.fault(format!("{}: {}", end.0, end.1), cause);
-            }
-            Some(_) => {}
-            None => _ = first.insert((wire, key), end),
+/// The items that have a key which an item before them has on the same segment: object and cause of each fault.
+fn twice(mut all: Keys<'_>) -> Vec<(usize, String, String)> {
+    all.sort();
+    let mut first: BTreeMap<(&Segment, String), (&NsName, &IfName)> = BTreeMap::new();
+    let mut faults = Vec::new();
+    for (index, segment, key, (ns, name)) in all {
+        if let Some((other_ns, other)) = first.get(&(segment, key.clone())) {
+            let cause = format!("{key} is on {other} of {other_ns} too, on the same segment");
+            faults.push((index, format!("{ns}: {name}"), cause));
+        } else {
+            first.insert((segment, key), (ns, name));
         }
     }
+    faults
 }

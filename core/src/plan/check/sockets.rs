@@ -7,22 +7,20 @@ use crate::plan::{Item, Object};
 
 /// Where a socket is bound; no address is any address of both families.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bound {
+struct Bound {
     transport: Transport,
     address: Option<IpAddr>,
     port: u16,
 }
 
-impl Bound {
-    /// Whether the kernel would answer EADDRINUSE (man 2 bind; net/ipv4/inet_connection_sock.c).
-    fn clashes(&self, other: &Self) -> bool {
-        let overlap = match (self.address, other.address) {
-            (None, _) | (_, None) => true,
-            (Some(a), Some(b)) => {
-                a == b || (Family::of(a) == Family::of(b) && (a.is_unspecified() || b.is_unspecified()))
-            }
-        };
-        self.transport == other.transport && self.port == other.port && overlap
+/// Whether the kernel would answer EADDRINUSE to two sockets of one port (man 2 bind;
+/// net/ipv4/inet_connection_sock.c).
+fn clash(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
+    match (a, b) {
+        (None, _) | (_, None) => true,
+        (Some(a), Some(b)) => {
+            a == b || (Family::of(a) == Family::of(b) && (a.is_unspecified() || b.is_unspecified()))
+        }
     }
 }
 
@@ -32,10 +30,12 @@ impl super::Seen {
             if bound.port == 0 {
                 self.fault(what, "port 0 is none");
             }
-            if self.sockets.iter().any(|(ns, other)| *ns == item.ns && other.clashes(&bound)) {
+            let of_port = self.sockets.entry((item.ns.clone(), bound.transport, bound.port)).or_default();
+            let taken = of_port.iter().any(|other| clash(*other, bound.address));
+            of_port.push(bound.address);
+            if taken {
                 self.fault(what, "another socket of the namespace holds this port");
             }
-            self.sockets.push((item.ns.clone(), bound));
         }
         if let Object::Listener(listener) = &item.object
             && !self.processes.contains(&listener.node.0)
