@@ -8,7 +8,7 @@ use super::{
     Address, File, IdMap, Item, Link, LinkKind, MountRoot, Namespace, NsName, Object, Peer, Process, Route,
     Sysctl,
 };
-use crate::addr::{IfName, IpNet};
+use crate::addr::{IfName, IpNet, MacAddr};
 use crate::probe::NsKind;
 use crate::topology::{Host, LanMachine, NodeName, RouteSpec, Topology};
 
@@ -173,7 +173,7 @@ impl Cables {
             mtu: None,
             master: Some(device.clone()),
         };
-        let mac = Some(Seed::of(&["machine", ns, device.as_str()]).mac());
+        let mac = Some(machine_mac(node, device));
         let link = Link { name: device.clone(), kind: LinkKind::Veth(peer), mac, mtu: None, master: None };
         let mut items = vec![item(ns, Object::Link(link))];
         items.extend(addresses);
@@ -191,6 +191,11 @@ impl Cables {
         self.plugged.push(name.clone());
         name
     }
+}
+
+/// The hardware address of a machine's device.
+pub(super) fn machine_mac(node: &NodeName, device: &IfName) -> MacAddr {
+    Seed::of(&["machine", node.as_str(), device.as_str()]).mac()
 }
 
 /// An address, given at once: nothing else on a planned wire can have it.

@@ -1,12 +1,12 @@
 //! What Docker refuses before a container starts (28.5.2 observed; daemon/container.go, runconfig, runc).
 
-use super::{Ctr, State};
-use crate::addr::Family;
+use super::{Ctr, Endpoint, State};
+use crate::addr::{Family, IfName};
 use crate::diagnostic::Diagnostic;
 use crate::plan::dockerd::Dockerd;
 use crate::plan::network::Net;
 use crate::plan::sandbox::is_unicast;
-use crate::plan::wire::sysctl_device_of;
+use crate::plan::wire::{machine_mac, sysctl_device_of};
 use crate::topology::{
     Attachment, Container, ContainerRef, Driver, IpcMode, MacvlanMode, NetworkMode, PidMode,
 };
@@ -134,6 +134,11 @@ impl Dockerd {
             if !key.starts_with("net.") && !ipc {
                 return refuse(format!("sysctl \"{key}\" is not in a separate kernel namespace"));
             }
+            if let Some(why) = is_no_setting(key) {
+                return refuse(format!(
+                    "unable to start container process: error during container init: open sysctl {key} file: {why}"
+                ));
+            }
         }
         if spec.uts_host && self.domainname(spec).is_some() {
             return refuse("sysctl \"kernel.domainname\" is not in a separate kernel namespace".to_owned());
@@ -178,11 +183,35 @@ impl Dockerd {
                 ));
             }
         }
+        self.check_mac_free(ctr, attachment, net)?;
         self.check_device_free(ctr, attachment)?;
         match self.parent_is_busy(net) {
             Some(found) => refuse(format!("{failed}{found}")),
             None => Ok(()),
         }
+    }
+
+    /// Macvlans of one parent cannot have one hardware address, nor the parent's, unless that is passed through
+    /// (drivers/net/macvlan.c: `macvlan_addr_busy`). A bridge takes any.
+    fn check_mac_free(&self, ctr: &Ctr, attachment: &Attachment, net: &Net) -> Result<(), Diagnostic> {
+        let Driver::Macvlan(options) = &net.spec.driver else { return Ok(()) };
+        let Some(mac) = attachment.mac_address else { return Ok(()) };
+        let found = format!(
+            "failed to set up container networking: failed to add interface to sandbox: error setting interface MAC \
+             to \"{mac}\": address already in use"
+        );
+        let refused = Diagnostic::new(attachment.at.clone(), found);
+        let shares =
+            |e: &&Endpoint| self.networks.get(&e.attachment.network).is_some_and(|n| n.device == net.device);
+        let containers = self.containers.iter().chain([ctr]);
+        let endpoints = containers.flat_map(|c| c.endpoints.iter().map(move |e| (c, e)));
+        let mut sharing = endpoints.filter(|(_, e)| shares(e));
+        if let Some((ctr, other)) = sharing.find(|(_, e)| e.mac == mac) {
+            return Err(refused.related(other.attachment.at.clone(), format!("{} has it", ctr.spec.name)));
+        }
+        let parents =
+            options.mode != MacvlanMode::Passthru && mac == machine_mac(&self.host.name, &net.device);
+        if parents { Err(refused.expected("another one than that of the parent")) } else { Ok(()) }
     }
 
     /// Two devices of a container cannot have one name.
@@ -201,16 +230,16 @@ impl Dockerd {
     fn parent_is_busy(&self, net: &Net) -> Option<&'static str> {
         let running = self.containers.iter().flat_map(|c| &c.endpoints);
         let others = running.filter_map(|e| self.networks.get(&e.attachment.network));
-        let sharing: Vec<&Net> = others.filter(|n| n.device == net.device).collect();
+        let mut sharing = others.filter(|n| n.device == net.device);
         match &net.spec.driver {
             Driver::Macvlan(o) => {
-                let ipvlan = sharing.iter().any(|n| matches!(n.spec.driver, Driver::Ipvlan(_)));
-                let twice = o.mode == MacvlanMode::Passthru && !sharing.is_empty();
+                let ipvlan = sharing.clone().any(|n| matches!(n.spec.driver, Driver::Ipvlan(_)));
+                let twice = o.mode == MacvlanMode::Passthru && sharing.next().is_some();
                 let taken = ipvlan.then_some("failed to create the macvlan port: device or resource busy");
                 taken.or(twice.then_some("failed to create the macvlan port: invalid argument"))
             }
             Driver::Ipvlan(_) => {
-                let macvlan = sharing.iter().any(|n| matches!(n.spec.driver, Driver::Macvlan(_)));
+                let macvlan = sharing.any(|n| matches!(n.spec.driver, Driver::Macvlan(_)));
                 macvlan.then_some("failed to create the ipvlan port: device or resource busy")
             }
             Driver::Bridge(_) | Driver::Host | Driver::None => None,
@@ -231,6 +260,21 @@ impl Dockerd {
 
 fn at(donor: &ContainerRef, found: String) -> Diagnostic {
     Diagnostic::new(donor.at.clone(), found)
+}
+
+/// What opening a setting's file comes to where its key is no path, or names a device that no kernel could have.
+fn is_no_setting(key: &str) -> Option<&'static str> {
+    let parts: Vec<&str> = key.split('.').collect();
+    let device = match parts.as_slice() {
+        ["net", "ipv4" | "ipv6", "conf" | "neigh", device, _] => {
+            device.replace('/', ".").parse::<IfName>().err()
+        }
+        _ => None,
+    };
+    if key.ends_with('.') {
+        return Some("is a directory");
+    }
+    (device.is_some() || parts.iter().any(|p| p.is_empty())).then_some("no such file or directory")
 }
 
 /// The first pair of options that exclude each other.

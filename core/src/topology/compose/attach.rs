@@ -190,10 +190,12 @@ fn endpoint_sysctls(field: Field<'_>, out: &mut Diagnostics) -> Vec<(String, Str
         };
         let parts: Vec<&str> = name.split('.').collect();
         match parts.as_slice() {
-            ["net", family @ ("ipv4" | "ipv6" | "mpls"), group, "IFNAME" | "ifname", rest @ ..]
-                if !rest.is_empty() =>
-            {
-                all.push((format!("net.{family}.{group}.IFNAME.{}", rest.join(".")), value.to_owned()));
+            ["net", family @ ("ipv4" | "ipv6" | "mpls"), group, "IFNAME" | "ifname", key] => {
+                if group.is_empty() || key.is_empty() {
+                    let found = format!("/proc/sys/net/{family}/{group}/IFNAME/{key} is not a sysctl file");
+                    out.push(field.bad(found));
+                }
+                all.push((format!("net.{family}.{group}.IFNAME.{key}"), value.to_owned()));
             }
             _ => out.push(field.bad(format!("unrecognised network interface sysctl '{setting}'")).expected(
                 "'net.X.Y.ethN.Z=V' represented as 'net.X.Y.IFNAME.Z=V', X being ipv4, ipv6 or mpls",
