@@ -174,6 +174,9 @@ impl FromStr for RouteSpec {
             ("default", _) => IpNet::V4(ipnet::Ipv4Net::default()),
             (net, _) => parse_net(net).ok_or_else(|| bad(&format!("'{net}' is no network")))?,
         };
+        if to.trunc() != to {
+            return Err(bad(&format!("'{to}' has bits beyond its prefix: {}", to.trunc())));
+        }
         Ok(Self { to, via, dev })
     }
 }
