@@ -7,11 +7,13 @@
 //!
 //! * [`error`]: what could not be done, with which object, why, and what the user can do.
 //! * [`space`]: namespaces, held by descriptor and entered for a moment.
+//! * [`agent`]: listens and asks, in the namespaces of a node.
 //! * [`order`]: what an agent is asked, and what it answers.
 //!
 //! *Architecture invariant*: the stage and the agents have one thread each. Namespaces belong to threads
 //! (man 2 setns), and a process with one thread is in the namespace it says it is in.
 
+pub mod agent;
 pub mod error;
 pub mod order;
 pub mod space;
