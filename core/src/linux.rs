@@ -6,6 +6,7 @@
 //! ```
 //!
 //! * [`error`]: what could not be done, with which object, why, and what the user can do.
+//! * [`net`]: network objects, made over netlink.
 //! * [`space`]: namespaces, held by descriptor and entered for a moment.
 //! * [`agent`]: listens and asks, in the namespaces of a node.
 //! * [`order`]: what an agent is asked, and what it answers.
@@ -15,6 +16,7 @@
 
 pub mod agent;
 pub mod error;
+pub mod net;
 pub mod order;
 pub mod space;
 

@@ -80,7 +80,7 @@ impl Seen {
         let needs = needs.map_or(NsKind::Network, |(_, kind)| kind);
         let process = matches!(item.object, Object::Process(_));
         if !process && !self.namespaces.contains(&(needs, ns.clone())) {
-            return self.fault(label(item), format!("there is no {needs} namespace {ns} before it"));
+            return self.fault(labelled(item), format!("there is no {needs} namespace {ns} before it"));
         }
         self.object(item);
     }
@@ -97,7 +97,7 @@ impl Seen {
     }
 
     fn object(&mut self, item: &Item) {
-        let what = label(item);
+        let what = labelled(item);
         match &item.object {
             Object::Namespace(_) | Object::PolicyRule(_) => {}
             Object::Link(link) => self.link(&item.ns, link, &what),
@@ -161,9 +161,13 @@ impl Seen {
 }
 
 /// An item in a few words, for a fault.
-fn label(item: &Item) -> String {
-    let ns = &item.ns;
-    let what = match &item.object {
+fn labelled(item: &Item) -> String {
+    format!("{}: {}", item.ns, label(&item.object))
+}
+
+/// An object in a few words.
+pub(crate) fn label(object: &Object) -> String {
+    match object {
         Object::Namespace(namespace) => format!("{} namespace", namespace.kind()),
         Object::Link(link) => format!("link {}", link.name),
         Object::BridgePort(port) => format!("bridge port {}", port.link),
@@ -180,8 +184,7 @@ fn label(item: &Item) -> String {
         Object::Reservation(held) => format!("reservation of {}/{}", held.listen, held.transport),
         Object::Resolver(_) => "resolver".to_owned(),
         Object::Listener(listener) => format!("listener on {}/{}", listener.port, listener.transport),
-    };
-    format!("{ns}: {what}")
+    }
 }
 
 #[cfg(test)]

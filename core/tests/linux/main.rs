@@ -4,4 +4,5 @@
 mod agent;
 mod alone;
 mod bed;
+mod net;
 mod space;
