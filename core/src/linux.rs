@@ -6,6 +6,7 @@
 //! ```
 //!
 //! * [`error`]: what could not be done, with which object, why, and what the user can do.
+//! * `frame`: Ethernet frames as they are.
 //! * [`net`]: network objects, made over netlink.
 //! * [`space`]: namespaces, held by descriptor and entered for a moment.
 //! * [`agent`]: listens and asks, in the namespaces of a node.
@@ -16,6 +17,7 @@
 
 pub mod agent;
 pub mod error;
+mod frame;
 pub mod net;
 pub mod order;
 pub mod space;

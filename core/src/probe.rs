@@ -254,6 +254,18 @@ pub enum Change {
     Loss(NodeName, IfName, u8),
 }
 
+/// What is done to a device's wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// Nothing passes, in either direction; the link stays up.
+    Cut,
+    /// Everything passes again.
+    Heal,
+    /// So many percent of the frames are lost, in either direction.
+    Loss(u8),
+}
+
 /// One step of a trial in which order matters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {

@@ -3,7 +3,7 @@
 //! * [`world`]: a plan, alive: build it, ask it.
 //! * [`packet`]: what travels: small values, no bytes.
 //! * [`trace`]: what happened to it, hop by hop.
-//! * `device`: bridges, cables, macvlan and ipvlan; [`wire`]: what can go wrong with them.
+//! * `device`: bridges, cables, macvlan and ipvlan; `wire`: what can go wrong with them.
 //! * `stack`: addresses, routes, neighbours, sockets and protocols of one namespace.
 //! * [`netfilter`]: rules, conntrack and NAT of one namespace.
 //! * `proxy`, `resolver`, `lookup`: processes that send packets of their own.
@@ -27,5 +27,5 @@ mod stack;
 #[cfg(test)]
 mod testbed;
 pub mod trace;
-pub mod wire;
+mod wire;
 pub mod world;

@@ -1,18 +1,6 @@
-//! Faults of a wire: cut, or lossy.
+//! A wire, and what its faults make of it.
 
-use serde::{Deserialize, Serialize};
-
-/// What is done to a device's wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fault {
-    /// Nothing passes, in either direction; the link stays up.
-    Cut,
-    /// Everything passes again.
-    Heal,
-    /// So many percent of the frames are lost, in either direction.
-    Loss(u8),
-}
+use seatrial_core::probe::Fault;
 
 /// The state of a wire.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! Network objects of a plan, made over netlink (man 7 rtnetlink).
 //!
-//! * [`socket`]: one request at a time, and its answer.
+//! * `socket`: one request at a time, and its answer.
 //! * `link`, `address`, `route`, `neighbour`: what is asked for each object.
+//! * `conntrack`, `announce`, `fault`: what is done besides.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -12,6 +13,9 @@ use crate::plan::check::label;
 use crate::plan::{NsName, Object};
 
 mod address;
+mod announce;
+mod conntrack;
+mod fault;
 mod link;
 mod neighbour;
 mod route;

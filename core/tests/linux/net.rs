@@ -17,6 +17,11 @@ use serde_json::Value;
 
 use crate::alone::alone;
 
+mod announce;
+mod conntrack;
+mod fault;
+mod speed;
+
 /// A namespace and its socket.
 pub(crate) struct Place {
     pub(crate) space: Space,

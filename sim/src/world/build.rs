@@ -7,7 +7,7 @@ use seatrial_core::plan::{
     Address, BridgePort, Item, Link, LinkKind, Listener, Namespace, Neighbour, NsName, Object, Parent, Peer,
     Plan, PlanOp, PolicyRule, Process, Proxy, Reservation, Resolver, Route,
 };
-use seatrial_core::probe::NsKind;
+use seatrial_core::probe::{Fault, NsKind};
 use seatrial_core::rules::{AddrType, Protocol, Ruleset};
 use seatrial_core::topology::NodeName;
 use thiserror::Error;
@@ -23,7 +23,6 @@ use crate::stack::address::{IfAddr, link_local};
 use crate::stack::neighbour;
 use crate::stack::route::{self, Entry, Flow, TABLE_LOCAL, TABLE_MAIN};
 use crate::stack::socket::{Owner, Socket, Sort};
-use crate::wire::Fault;
 use crate::world::World;
 
 /// An object that cannot be made, or an operation that cannot be done.

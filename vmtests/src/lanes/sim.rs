@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics};
 use seatrial_core::engine::Version;
 use seatrial_core::plan::{self, Planner};
-use seatrial_core::probe::{Change, Expectation, Fact, Outcome, Probe, Step};
+use seatrial_core::probe::{Change, Expectation, Fact, Fault, Outcome, Probe, Step};
 use seatrial_core::topology::NodeName;
 use seatrial_core::topology::trial::{Entry, Lane, Place, Trial, When, Written};
 use seatrial_sim::trace::{Event, Trace};
-use seatrial_sim::wire::Fault;
 use seatrial_sim::world::{Answer, World};
 
 use crate::report::{Row, Verdict};

@@ -73,6 +73,20 @@ impl Net {
         LinkAttribute::NetNsFd(self.space.as_fd().as_raw_fd())
     }
 
+    /// A device's own MAC address.
+    pub(super) fn mac(&self, name: &IfName) -> Result<MacAddr, Refusal> {
+        let told = self.socket.ask(RouteNetlinkMessage::GetLink(message(vec![named(name)])), 0)?;
+        let mac = |attribute: &LinkAttribute| {
+            let LinkAttribute::Address(bytes) = attribute else { return None };
+            <[u8; 6]>::try_from(&bytes[..]).ok()
+        };
+        let mac = told.iter().find_map(|answer| {
+            let RouteNetlinkMessage::NewLink(link) = answer else { return None };
+            link.attributes.iter().find_map(mac)
+        });
+        mac.map(MacAddr).ok_or_else(|| Refusal::words(format!("{name} has no MAC address")))
+    }
+
     fn create(&self, attributes: Vec<LinkAttribute>) -> Result<(), Refusal> {
         let request = RouteNetlinkMessage::NewLink(message(attributes));
         self.socket.ask(request, NLM_F_CREATE | NLM_F_EXCL).map(drop)

@@ -1,0 +1,126 @@
+//! A wire is cut, loses, and is healed.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use seatrial_core::plan::{Neighbour, Object};
+use seatrial_core::probe::Fault;
+
+use super::{Place, cable, name};
+use crate::alone::alone;
+
+/// The last datagram of a row: what has not come before it is lost.
+const LAST: &[u8] = b"last";
+
+/// Two ends of a cable that need not ask where the other is, each with a socket connected to the other's.
+fn ends() -> [(Place, UdpSocket); 2] {
+    let (a, b) = cable();
+    let neighbour = |at: &Place, device: &str, address: &str, of: &Place, other: &str| {
+        let mac = of.device(other)["address"].as_str().unwrap().parse().unwrap();
+        at.add(Object::Neighbour(Neighbour { link: name(device), address: address.parse().unwrap(), mac }));
+    };
+    neighbour(&a, "a0", "10.0.0.2", &b, "b0");
+    neighbour(&b, "b0", "10.0.0.1", &a, "a0");
+    let socket = |place: &Place, own: &str, other: &str| {
+        let socket = place.space.inside(|| UdpSocket::bind((own, 7))).unwrap().unwrap();
+        socket.connect((other, 7)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        // Whatever the kernel knows of a loss is to be told.
+        setsockopt(&socket, sockopt::Ipv4RecvErr, &true).unwrap();
+        socket
+    };
+    let (at_a, at_b) = (socket(&a, "10.0.0.1", "10.0.0.2"), socket(&b, "10.0.0.2", "10.0.0.1"));
+    [(a, at_a), (b, at_b)]
+}
+
+/// How many of so many datagrams come through while the wire of a0 is as it is. It is whole afterwards.
+fn passed(a: &Place, count: usize, from: &UdpSocket, to: &UdpSocket) -> usize {
+    (0..count).for_each(|_| _ = from.send(b"one of a row").unwrap());
+    a.net.fault(&name("a0"), Fault::Heal).unwrap();
+    from.send(LAST).unwrap();
+    let mut buffer = [0; 64];
+    let mut next = || to.recv(&mut buffer).map(|length| buffer[..length] == *LAST).unwrap();
+    (0..).take_while(|_| !next()).count()
+}
+
+fn fault(a: &Place, fault: Fault) {
+    a.net.fault(&name("a0"), fault).unwrap();
+}
+
+#[test]
+fn nothing_passes_a_cut_wire_and_everything_passes_a_healed_one() {
+    if !alone() {
+        return;
+    }
+    let [(a, at_a), (b, at_b)] = ends();
+    for (from, to) in [(&at_a, &at_b), (&at_b, &at_a)] {
+        assert_eq!(passed(&a, 10, from, to), 10);
+        fault(&a, Fault::Cut);
+        for (place, device) in [(&a, "a0"), (&b, "b0")] {
+            assert_eq!(place.device(device)["operstate"], "UP", "{device}");
+        }
+        assert_eq!(passed(&a, 10, from, to), 0);
+        fault(&a, Fault::Cut);
+        fault(&a, Fault::Cut);
+        assert_eq!(passed(&a, 10, from, to), 0);
+    }
+    fault(&a, Fault::Heal);
+    fault(&a, Fault::Heal);
+    assert_eq!(a.run("tc qdisc show dev a0").matches("clsact").count(), 0);
+}
+
+#[test]
+fn a_lossy_wire_loses_what_it_is_told_to_in_either_direction() {
+    if !alone() {
+        return;
+    }
+    let [(a, at_a), (_b, at_b)] = ends();
+    for (from, to) in [(&at_a, &at_b), (&at_b, &at_a)] {
+        for (percent, least, most) in [(0, 2000, 2000), (10, 1700, 1900), (50, 850, 1150), (100, 0, 0)] {
+            // In rows that a socket has room for.
+            let row = || {
+                fault(&a, Fault::Loss(percent));
+                passed(&a, 100, from, to)
+            };
+            let count: usize = (0..20).map(|_| row()).sum();
+            assert!((least..=most).contains(&count), "{count} of 2000 passed with {percent} % lost");
+        }
+    }
+}
+
+#[test]
+fn a_wire_that_is_cut_stays_cut_when_it_is_told_to_lose() {
+    if !alone() {
+        return;
+    }
+    let [(a, at_a), (_b, at_b)] = ends();
+    fault(&a, Fault::Cut);
+    fault(&a, Fault::Loss(0));
+    assert_eq!(passed(&a, 10, &at_a, &at_b), 0);
+    fault(&a, Fault::Loss(100));
+    fault(&a, Fault::Loss(0));
+    assert_eq!(passed(&a, 10, &at_a, &at_b), 10);
+}
+
+#[test]
+fn rules_that_are_flushed_heal_no_wire() {
+    if !alone() {
+        return;
+    }
+    let [(a, at_a), (_b, at_b)] = ends();
+    fault(&a, Fault::Cut);
+    assert_eq!(a.run("nft list ruleset"), "");
+    a.run("nft flush ruleset");
+    assert_eq!(passed(&a, 10, &at_a, &at_b), 0);
+}
+
+#[test]
+fn a_wire_that_is_not_there_has_no_fault() {
+    if !alone() {
+        return;
+    }
+    let a = Place::new("a");
+    let error = a.net.fault(&name("a0"), Fault::Cut).unwrap_err();
+    assert_eq!(error.to_string(), "cannot disturb the wire of a0 in a: there is no device a0 (ENODEV)");
+}
