@@ -35,8 +35,9 @@ pub(crate) fn run(args: &args::Matrix) -> Result<Output, Refusal> {
 /// The matrix as a table for a person.
 fn render(matrix: &Matrix, columns: usize) -> String {
     let mut out = String::new();
-    for block in blocks(matrix, columns) {
-        table(&mut out, matrix, &block, columns);
+    for (i, block) in blocks(matrix, columns).iter().enumerate() {
+        out += if i == 0 { "" } else { "\n" };
+        table(&mut out, matrix, block, columns);
     }
     reasons(&mut out, matrix, columns);
     out
@@ -90,7 +91,6 @@ fn table(out: &mut String, matrix: &Matrix, block: &Block, columns: usize) {
             block.heads.iter().filter_map(|(i, head)| Some(format!("{head} {}", matrix.sources.get(*i)?)));
         let _ = writeln!(out, "{}", paint(FAINT, &style::join(legend, " · ", columns)));
     }
-    out.push('\n');
 }
 
 fn mark(cell: &Cell, wide: usize) -> String {
@@ -138,7 +138,7 @@ fn reasons(out: &mut String, matrix: &Matrix, columns: usize) {
     if matrix.reasons.is_empty() {
         return;
     }
-    let _ = writeln!(out, "{}", paint(HEAD, "why not"));
+    let _ = writeln!(out, "\n{}", paint(HEAD, "why not"));
     for (i, reason) in matrix.reasons.iter().enumerate() {
         let text = format!("{}  {}", pad(&label(i), 2), words(reason));
         let _ = writeln!(out, "{}", style::wrap(&text, columns, 4));

@@ -16,7 +16,7 @@ use crate::diagnostics;
 use crate::format::json;
 use crate::input::{self, Subject};
 use crate::output::{Output, Refusal};
-use crate::style::{self, BAD, GOOD, HEAD, paint};
+use crate::style::{self, BAD, GOOD, HEAD, paint, width};
 
 /// One probe's journey as a JSON document.
 #[derive(Serialize)]
@@ -59,7 +59,9 @@ fn text(probe: &Probe, outcome: &Outcome, trace: &Trace) -> String {
         [] => "no packet was sent\n".to_owned(),
         [..] => format!("{trace:columns$}"),
     };
-    format!("{}  {}\n\n{journey}", paint(HEAD, &probe.to_string()), paint(style, &outcome.to_string()))
+    let (asked, got) = (probe.to_string(), outcome.to_string());
+    let between = if width(&asked) + 2 + width(&got) <= columns { "  " } else { "\n    " };
+    format!("{}{between}{}\n\n{journey}", paint(HEAD, &asked), paint(style, &got))
 }
 
 /// The probe of the command line; a mistake in it is shown where it stands.

@@ -157,6 +157,25 @@ fn a_matrix_and_a_trace_are_json_documents_in_the_words_of_a_trial() {
     }
 }
 
+/// A matrix with reasons and assumptions, with assumptions alone, and with neither.
+#[test]
+fn one_empty_line_stands_between_the_parts_of_an_answer() {
+    let trial = "title: t\ncompose: { services: {} }\nexpect: [host -> 127.0.0.1/icmp reaches host]\n";
+    let folder = folder(&[("e.yaml", "services: {}\n"), ("t.trial.yaml", trial)]);
+    for file in [root().join(FILE).to_str().unwrap(), "e.yaml", "t.trial.yaml"] {
+        let out = run_in(folder.path(), &["matrix", file]).out;
+        assert!(!out.contains("\n\n\n") && !out.ends_with("\n\n"), "{out}");
+    }
+}
+
+#[test]
+fn a_question_and_an_answer_that_do_not_fit_in_a_line_take_two() {
+    let services = "services: { a-service-with-quite-a-long-name: { image: x, ports: ['80'], networks: [n] } }\nnetworks: { n: { enable_ipv6: true, ipam: { config: [{ subnet: 'fd00:1:2::/64' }] } } }\n";
+    let folder = folder(&[("c.yaml", services)]);
+    let out = run_in(folder.path(), &["trace", "c.yaml", "host -> [fd00:1:2::2]:80/tcp"]).out;
+    assert!(out.starts_with("host -> [fd00:1:2::2]:80/tcp\n    reaches a-service-with-quite-a-long-name:80 from fd00:1:2::1\n\n"), "{out}");
+}
+
 #[test]
 fn a_probe_that_sends_nothing_says_so() {
     let out = answer(&["trace", "fixtures/trials/names/extra-hosts.trial.yaml", "none -> web:80/tcp"]);

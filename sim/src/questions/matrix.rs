@@ -299,12 +299,12 @@ impl Decided {
 
     /// A name's trace has no packets but queries: what happened to them is said as of them.
     fn of_a_name(self, trace: &Trace) -> Self {
-        let what = match self.what.as_str() {
-            "" if trace.hops.is_empty() => "there is no resolver that can be asked".to_owned(),
-            "" => "the resolver knows no such name".to_owned(),
-            why => format!("the name query is lost: {why}"),
+        let answered = match self.what.as_str() {
+            "" if trace.hops.is_empty() => "there is no resolver that can be asked",
+            "" => "the resolver knows no such name",
+            why => return Self { what: format!("the name query is lost: {why}"), ..self },
         };
-        Self { what, ..self }
+        Self { ns: self.ns, class: answered.to_owned(), what: answered.to_owned() }
     }
 
     fn last(trace: &Trace) -> Self {
@@ -486,18 +486,19 @@ mod tests {
 
     #[test]
     fn a_name_that_is_unknown_says_what_became_of_the_query() {
-        for (trace, what) in [
-            (Trace::default(), "there is no resolver that can be asked"),
-            (dropped_by(7), "the name query is lost: raw PREROUTING 7"),
-            (
-                Trace { hops: dropped_by(7).hops.drain(..1).collect(), ..Trace::default() },
-                "the resolver knows no such name",
-            ),
-        ] {
-            let matrix = matrix(&plan("0.0.0.0:80"), |_| (Outcome::UnknownName, trace.clone()));
-            let said: Vec<_> = matrix.reasons.iter().map(|r| r.what.as_str()).collect();
-            assert_eq!(said, [what]);
-        }
+        let answered = Trace { hops: dropped_by(7).hops.drain(..1).collect(), ..Trace::default() };
+        let traces = [Trace::default(), dropped_by(7), answered];
+        let mut asked = traces.iter().cycle();
+        let matrix = matrix(&plan("0.0.0.0:80"), |_| (Outcome::UnknownName, asked.next().unwrap().clone()));
+        let said: Vec<_> = matrix.reasons.iter().map(|r| (r.what.as_str(), r.kinds)).collect();
+        assert_eq!(
+            said,
+            [
+                ("there is no resolver that can be asked", 1),
+                ("the name query is lost: raw PREROUTING 7", 1),
+                ("the resolver knows no such name", 1)
+            ]
+        );
     }
 
     #[test]
