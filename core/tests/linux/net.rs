@@ -20,6 +20,7 @@ use crate::alone::alone;
 mod announce;
 mod conntrack;
 mod fault;
+mod plans;
 mod speed;
 
 /// A namespace and its socket.
