@@ -11,6 +11,9 @@
 //! * [`space`]: namespaces, held by descriptor and entered for a moment.
 //! * [`agent`]: listens and asks, in the namespaces of a node.
 //! * [`order`]: what an agent is asked, and what it answers.
+//! * [`proxy`]: docker-proxy, and ports that are held without one.
+//! * [`resolver`]: the resolver on 127.0.0.11.
+//! * [`service`]: what runs until it is dropped, as those do.
 //!
 //! *Architecture invariant*: the stage and the agents have one thread each. Namespaces belong to threads
 //! (man 2 setns), and a process with one thread is in the namespace it says it is in.
@@ -20,6 +23,10 @@ pub mod error;
 mod frame;
 pub mod net;
 pub mod order;
+pub mod proxy;
+pub mod resolver;
+pub mod service;
+mod socket;
 pub mod space;
 
 pub use error::Error;

@@ -4,5 +4,8 @@
 mod agent;
 mod alone;
 mod bed;
+mod local;
 mod net;
+mod proxy;
+mod resolver;
 mod space;
