@@ -10,6 +10,9 @@ use serde::Serialize;
 
 use crate::packet::Packet;
 
+pub use brief::Brief;
+
+mod brief;
 mod flight;
 mod text;
 

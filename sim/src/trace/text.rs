@@ -264,7 +264,7 @@ fn rule(hit: &RuleHit) -> String {
 }
 
 /// What changed of a packet's addresses: `destination 203.0.113.10:8080 => 172.18.0.2:80`.
-fn rewritten(before: &Packet, after: &Packet) -> String {
+pub(super) fn rewritten(before: &Packet, after: &Packet) -> String {
     let sides = [
         ("source", before.source(), after.source()),
         ("destination", before.destination(), after.destination()),
@@ -278,7 +278,7 @@ fn rewritten(before: &Packet, after: &Packet) -> String {
 }
 
 /// A packet in one line: `SYN 203.0.113.50:53822 > 203.0.113.10:8080 tcp`.
-fn headline(packet: &Packet) -> String {
+pub(super) fn headline(packet: &Packet) -> String {
     let (from, to) = (packet.source(), packet.destination());
     let name = match packet.payload {
         Payload::Query(_) => " name query",
