@@ -4,8 +4,11 @@
 mod agent;
 mod alone;
 mod bed;
+mod keeper;
 mod local;
 mod net;
+mod node;
+mod program;
 mod proxy;
 mod resolver;
 mod space;
