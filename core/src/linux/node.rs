@@ -57,10 +57,11 @@ fn born(control: &UnixStream) -> Result<Option<NodeName>, Error> {
         return Ok(None);
     }
     let failed = |what: &str, e: Errno| Error::new("start", format!("{what} of {node}"), &e.into());
-    setsid().map_err(|e| failed("a session", e))?;
+    init::hold_signals().map_err(|e| failed("signals", e))?;
+    setsid().map_err(|e| failed("session", e))?;
     umask(Mode::from_bits_truncate(0o022));
     mounts::build(&birth)?;
-    set_name(c"seatrial-agent").map_err(|e| failed("the process", e))?;
+    set_name(c"seatrial-agent").map_err(|e| failed("process", e))?;
     let made = MADE.map(Space::current).into_iter().collect::<io::Result<Vec<_>>>();
     let made = made.map_err(|e| Error::new("hold", format!("namespaces of {node}"), &e))?;
     let user = user::here(birth.process.user.as_deref());

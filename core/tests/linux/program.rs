@@ -76,6 +76,7 @@ pub(crate) struct With<'a> {
     pub(crate) privileged: bool,
     pub(crate) cap_add: &'a [&'a str],
     pub(crate) cap_drop: &'a [&'a str],
+    pub(crate) user: Option<&'a str>,
 }
 
 /// A node that runs.
@@ -109,7 +110,7 @@ impl Ground {
             cap_add: words(with.cap_add),
             cap_drop: words(with.cap_drop),
             privileged: with.privileged,
-            user: None,
+            user: with.user.map(str::to_owned),
         };
         let user = self.keeper.user().unwrap();
         let spaces = self.common.iter().chain(with.spaces.iter().copied());
@@ -162,4 +163,10 @@ impl Actor {
     pub(crate) fn hang_up(&mut self) {
         self.control = None;
     }
+}
+
+/// Says that a test is left out, and why.
+#[expect(clippy::print_stdout, reason = "what is skipped says so")]
+pub(crate) fn skipped(reason: &str) {
+    println!("skipped: {reason}");
 }

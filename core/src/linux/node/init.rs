@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use rustix::process::{WaitOptions, wait};
 use tokio::signal::unix::{SignalKind, signal};
@@ -62,6 +62,12 @@ pub fn pass_signals_to(command: Pid) {
     COMMAND.set(Some(command));
 }
 
+/// Holds signals back until [`serve`] hears them: one that comes before that would be lost on the first process of a
+/// PID namespace (man 7 pid_namespaces).
+pub(super) fn hold_signals() -> nix::Result<()> {
+    PASSED.into_iter().collect::<SigSet>().thread_block()
+}
+
 /// Takes note of ends and passes signals on, until one asks this process to end.
 ///
 /// # Errors
@@ -69,6 +75,7 @@ pub fn pass_signals_to(command: Pid) {
 pub(super) async fn serve() -> io::Result<()> {
     let mut ends = signal(SignalKind::child())?;
     let mut passed = listen()?;
+    PASSED.into_iter().collect::<SigSet>().thread_unblock()?;
     loop {
         tokio::select! {
             _ = ends.recv() => reap(),
@@ -76,7 +83,7 @@ pub(super) async fn serve() -> io::Result<()> {
                 // Where it has ended there is nobody to be told.
                 (Some(command), Some(sent)) => _ = kill(command, sent),
                 (None, Some(Signal::SIGTERM)) | (_, None) => return Ok(()),
-                // The first process of a PID namespace is deaf to what it has not asked for (man 7 pid_namespaces).
+                // The first process of a PID namespace is deaf to the others where it does nothing with them.
                 (None, Some(_)) => {}
             },
         }
