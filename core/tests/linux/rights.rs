@@ -56,7 +56,8 @@ fn a_machine_and_a_privileged_container_keep_everything() {
         let mut node = ground.start(name, &With { machine, privileged: !machine, ..With::default() });
         let status = ground.says(&mut node, STATUS);
         assert!(status.ends_with("NoNewPrivs 0\nSeccomp 0"), "{status}");
-        let mounted = "mount -t tmpfs none /mnt && unshare --user true && echo 1 > /proc/sys/net/ipv4/ip_forward";
+        let mounted =
+            "mount -t tmpfs none /mnt && unshare --user true && echo 1 > /proc/sys/net/ipv4/ip_forward";
         assert_eq!(ground.run(&mut node, mounted), (Some(0), String::new()));
     }
 }
@@ -87,7 +88,10 @@ fn a_container_with_sys_admin_may_make_namespaces_and_mounts() {
     }
     let ground = Ground::new();
     let mut web = ground.start("web", &With { cap_add: &["SYS_ADMIN"], ..With::default() });
-    assert_eq!(ground.run(&mut web, "mount -t tmpfs none /mnt && unshare --net true"), (Some(0), String::new()));
+    assert_eq!(
+        ground.run(&mut web, "mount -t tmpfs none /mnt && unshare --net true"),
+        (Some(0), String::new())
+    );
 }
 
 #[test]
@@ -119,6 +123,9 @@ fn programs_of_a_container_run_as_its_user() {
     let ground = Ground::new();
     let mut web = ground.start("web", &With { user: Some("0:0"), ..With::default() });
     assert_eq!(ground.says(&mut web, "id -u; id -g; echo $HOME"), "0\n0\n/root");
-    let error = ground.try_start("no", &With { user: Some("nobody-at-all"), ..With::default() }).err().unwrap();
-    assert!(error.to_string().contains("unable to find user nobody-at-all: no matching entries in passwd file"));
+    let error =
+        ground.try_start("no", &With { user: Some("nobody-at-all"), ..With::default() }).err().unwrap();
+    assert!(
+        error.to_string().contains("unable to find user nobody-at-all: no matching entries in passwd file")
+    );
 }
