@@ -1,7 +1,7 @@
 //! Mounts, and how they are made.
 
 use std::ffi::CString;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
@@ -90,12 +90,15 @@ impl Root<'_> {
         fs::set_permissions(at, permissions).map_err(|e| self.error("make", at, e))
     }
 
-    /// Makes a file to mount another on.
+    /// Makes a file to mount another on; one that is there stays as it is.
     pub(super) fn file(&self, at: &Path) -> Result<(), Error> {
+        if at.exists() {
+            return Ok(());
+        }
         if let Some(above) = at.parent() {
             self.folder(&above.to_string_lossy(), 0o755)?;
         }
-        let made = OpenOptions::new().create(true).append(true).open(at);
+        let made = File::create(at);
         made.map(drop).map_err(|e| self.error("make", &at.to_string_lossy(), e))
     }
 }
