@@ -19,10 +19,19 @@ as_root() {
 }
 
 # A package is wanted where the program it brings is missing: nothing is asked of apt on a machine that has all.
+# An ordinary user's PATH leaves out where administrators' tools are.
+PATH=$PATH:/usr/sbin:/sbin
 wanted=()
 need() { command -v "$1" >/dev/null || wanted+=("$2"); }
 need cc gcc
 need git git
+# What lane kernel and its tests call: rules are written by iptables and nft, `ip` and `unshare` are the tests' own,
+# and newuidmap gives an ordinary user more than one id.
+need iptables-restore iptables
+need nft nftables
+need ip iproute2
+need unshare util-linux
+need newuidmap uidmap
 echo 'int main(void){return 0;}' | cc -x c -o /dev/null - 2>/dev/null || wanted+=(libc6-dev)
 
 if [ "${#wanted[@]}" -gt 0 ]; then
@@ -31,7 +40,7 @@ if [ "${#wanted[@]}" -gt 0 ]; then
     as_root apt-get update -q
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${wanted[@]}"
 else
-    say "a C linker and git are here"
+    say "a C linker, git and the tools of lane kernel are here"
 fi
 
 command -v cargo >/dev/null || die "cargo is missing: install Rust $rust or newer, with rustup"

@@ -1,5 +1,6 @@
 //! What is typed after `seatrial`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -41,6 +42,9 @@ pub(crate) struct Check {
     /// Where to run them; can be given several times
     #[arg(long, value_name = "LANE", default_value = "sim", value_parser = clap::builder::ValueParser::new(str::parse::<Lane>))]
     pub(crate) lane: Vec<Lane>,
+    /// How many trials to run at one time, where they wait for a kernel
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
     /// Runs every trial with this Engine's rules, whatever it says itself
     #[arg(long, value_name = "VERSION")]
     pub(crate) engine: Option<Engine>,

@@ -1,10 +1,11 @@
 //! `seatrial check`: which expectations of which trials hold.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics};
-use seatrial_core::topology::trial::Lane;
-use seatrial_vmtests::lanes;
+use seatrial_core::topology::trial::Trial;
+use seatrial_vmtests::lanes::{self, Means};
 use seatrial_vmtests::report::{Counts, Report};
 
 use crate::args::{Check, CheckFormat};
@@ -15,16 +16,29 @@ use crate::input;
 use crate::output::{Output, Refusal, Status};
 use crate::style;
 
+/// This program: stages and agents are made of it.
+const PROGRAM: &str = "/proc/self/exe";
+/// How many trials are run at one time where nobody says: most of a trial's time is waiting for what does not come.
+const JOBS: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+
 /// Runs every trial that is named, in every lane that is named.
 pub(crate) fn run(args: &Check) -> Result<Output, Refusal> {
     let mut wanted = args.lane.clone();
     wanted.sort_unstable();
     wanted.dedup();
-    wanted.iter().try_for_each(|lane| lanes::available(*lane))?;
-    let files = trials(&args.paths)?;
-    let mut warnings = Vec::new();
-    let reports = files.into_iter().map(|file| report(file, args, &wanted, &mut warnings));
-    let reports = reports.collect::<Result<Vec<_>, _>>()?;
+    let means = Means { program: PathBuf::from(PROGRAM), jobs: args.jobs.unwrap_or(JOBS) };
+    wanted.iter().try_for_each(|lane| lanes::available(*lane, &means))?;
+    let read: Vec<_> = trials(&args.paths)?.into_iter().map(|file| read(file, args)).collect();
+    let warnings = warnings(&read);
+    let good: Vec<Trial> = read.iter().filter_map(|trial| trial.as_ref().ok().cloned()).collect();
+    let mut run = lanes::run(&good, &wanted, &means).into_iter();
+    let reports: Vec<Report> = read
+        .into_iter()
+        .filter_map(|trial| match trial {
+            Ok(_) => run.next(),
+            Err(refused) => Some(refused),
+        })
+        .collect();
     let out = match args.format {
         CheckFormat::Text => text::render(&reports, &wanted, style::columns()),
         CheckFormat::Json => json::render(&reports, &wanted)?,
@@ -62,33 +76,34 @@ fn trials(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Refusal> {
     Ok(files)
 }
 
-fn report(
-    file: PathBuf,
-    args: &Check,
-    wanted: &[Lane],
-    warnings: &mut Vec<Diagnostic>,
-) -> Result<Report, Refusal> {
-    let mut trial = match input::trial(&file) {
-        Ok(trial) => trial,
-        Err(diagnostics) => {
-            let file = file.display().to_string();
-            return Ok(Report { title: file.clone(), group: String::new(), file, rows: Err(diagnostics) });
-        }
-    };
-    // A compose file that several trials name is warned of once.
-    let new: Vec<_> = trial.warnings.iter().filter(|warning| !warnings.contains(*warning)).cloned().collect();
-    warnings.extend(new);
+/// A trial, with the Engine of the command line; or what is wrong with it.
+fn read(file: PathBuf, args: &Check) -> Result<Trial, Report> {
+    let mut trial = input::trial(&file).map_err(|diagnostics| {
+        let file = file.display().to_string();
+        Report { title: file.clone(), group: String::new(), file, rows: Err(diagnostics) }
+    })?;
     if let (Some(engine), Some(host)) = (args.engine, trial.topology.hosts.first_mut()) {
         host.engine = engine;
     }
-    Ok(lanes::run(&trial, wanted)?)
+    Ok(trial)
+}
+
+/// What Compose warns of; of a file that several trials name, once.
+fn warnings(read: &[Result<Trial, Report>]) -> Vec<Diagnostic> {
+    let mut warnings = Vec::new();
+    for warning in read.iter().flatten().flat_map(|trial| &trial.warnings) {
+        if !warnings.contains(warning) {
+            warnings.push(warning.clone());
+        }
+    }
+    warnings
 }
 
 /// A trial that cannot be read outranks one that fails, and that one a step that could not be made.
 const fn status(counts: &Counts) -> Status {
     match counts {
         Counts { refused: 1.., .. } => Status::BadInput,
-        Counts { failed: 1.., .. } => Status::Failed,
+        Counts { failed: 1.., .. } | Counts { differ: 1.., .. } => Status::Failed,
         Counts { unsupported: 1.., .. } => Status::LaneMissing,
         Counts { .. } => Status::Held,
     }

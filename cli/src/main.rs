@@ -21,6 +21,9 @@ use args::{Arguments, Command};
 use output::Output;
 
 fn main() -> ExitCode {
+    if let Some(code) = seatrial_core::linux::entry() {
+        return code;
+    }
     let arguments = Arguments::parse();
     let answer = match &arguments.command {
         Command::Check(args) => check::run(args),

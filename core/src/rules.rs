@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::addr::{Family, IpNet, PortRange};
 
 pub mod iptables;
+pub mod nft;
 
 /// All rules of one family in one network namespace, written by one tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

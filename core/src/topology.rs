@@ -38,6 +38,12 @@ impl NodeName {
         Self("host".to_owned())
     }
 
+    /// The machine that a node runs on, by its name: `b` of `b/web`, and else the first Docker host.
+    #[must_use]
+    pub fn machine(&self) -> Self {
+        self.0.split_once('/').map_or_else(Self::host, |(machine, _)| machine.into())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

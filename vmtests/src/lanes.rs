@@ -1,4 +1,11 @@
-//! Where a trial can run: in the simulator; later in namespaces, in virtual machines, against the real Engine.
+//! Where a trial can run: in the simulator, and in namespaces of this machine; later in virtual machines, and against
+//! the real Engine.
+
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use seatrial_core::diagnostic::Diagnostics;
 use seatrial_core::topology::trial::{Lane, Trial};
@@ -6,57 +13,100 @@ use thiserror::Error;
 
 use crate::report::{Report, Row};
 
+mod kernel;
+mod rows;
 mod sim;
 
 /// A lane that cannot run here.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("lane {lane} cannot run here: {missing}; {get}")]
+#[error("lane {lane} cannot run here: {why}")]
 pub struct LaneMissing {
     /// Which.
     pub lane: Lane,
-    /// What is missing.
-    pub missing: &'static str,
-    /// How to get it.
-    pub get: &'static str,
+    /// What is missing, and how to get it.
+    pub why: String,
+}
+
+/// What lanes run with.
+#[derive(Debug, Clone)]
+pub struct Means {
+    /// A program that calls [`seatrial_core::linux::entry`] first: stages and agents are made of it.
+    pub program: PathBuf,
+    /// How many trials are run at one time where most of the time is spent waiting.
+    pub jobs: NonZeroUsize,
 }
 
 /// Whether trials can run in a lane, on this machine, with this program.
 ///
 /// # Errors
 /// What is missing, and how to get it.
-pub const fn available(lane: Lane) -> Result<(), LaneMissing> {
-    let missing = match lane {
+pub fn available(lane: Lane, means: &Means) -> Result<(), LaneMissing> {
+    let why = match lane {
         Lane::Sim => return Ok(()),
-        Lane::Kernel => "this version has no part that makes a plan's objects in namespaces",
-        Lane::Vm => "this version has no part that boots kernels",
-        Lane::Docker => "this version has no part that drives a Docker Engine",
+        Lane::Kernel => match kernel::available(&means.program) {
+            Ok(()) => return Ok(()),
+            Err(error) => error.to_string(),
+        },
+        Lane::Vm => {
+            "this version has no part that boots kernels; lane kernel tries this machine's".to_owned()
+        }
+        Lane::Docker => "this version has no part that drives a Docker Engine".to_owned(),
     };
-    Err(LaneMissing { lane, missing, get: "a later version brings it, and lane sim needs nothing" })
+    Err(LaneMissing { lane, why })
+}
+
+/// Runs trials in lanes that are available; the reports stand in the order of the trials.
+#[must_use]
+pub fn run(trials: &[Trial], lanes: &[Lane], means: &Means) -> Vec<Report> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((i, trial)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, trials.get(i)?)))
+        {
+            done.push((i, report(trial, lanes, means)));
+        }
+        done
+    };
+    let jobs = if lanes == [Lane::Sim] { 1 } else { means.jobs.get() };
+    let mut done: Vec<(usize, Report)> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs.min(trials.len())).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|w| w.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    done.sort_by_key(|(i, _)| *i);
+    done.into_iter().map(|(_, report)| report).collect()
+}
+
+/// Runs a trial in the simulator, which needs nothing.
+#[must_use]
+pub fn simulate(trial: &Trial) -> Report {
+    said(trial, sim::run(trial))
 }
 
 /// Runs a trial in lanes, one after another.
-///
-/// # Errors
-/// The first lane that cannot run here.
-pub fn run(trial: &Trial, lanes: &[Lane]) -> Result<Report, LaneMissing> {
+fn report(trial: &Trial, lanes: &[Lane], means: &Means) -> Report {
     let mut rows = Ok(Vec::new());
     for lane in lanes {
-        available(*lane)?;
-        rows = rows.and_then(|rows| Ok(beside(rows, run_in(trial, *lane)?)));
+        rows = rows.and_then(|rows| Ok(beside(rows, run_in(trial, *lane, means)?)));
     }
-    Ok(Report {
+    said(trial, rows)
+}
+
+fn said(trial: &Trial, rows: Result<Vec<Row>, Diagnostics>) -> Report {
+    Report {
         file: trial.path.display().to_string(),
         title: trial.title.clone(),
         group: trial.group.clone(),
         rows,
-    })
+    }
 }
 
 /// Runs a trial in a lane that is available.
-fn run_in(trial: &Trial, lane: Lane) -> Result<Vec<Row>, Diagnostics> {
+fn run_in(trial: &Trial, lane: Lane, means: &Means) -> Result<Vec<Row>, Diagnostics> {
     match lane {
         Lane::Sim => sim::run(trial),
-        Lane::Kernel | Lane::Vm | Lane::Docker => Ok(Vec::new()),
+        Lane::Kernel => kernel::run(trial, &means.program),
+        Lane::Vm | Lane::Docker => Ok(Vec::new()),
     }
 }
 
@@ -64,7 +114,10 @@ fn run_in(trial: &Trial, lane: Lane) -> Result<Vec<Row>, Diagnostics> {
 fn beside(mut rows: Vec<Row>, more: Vec<Row>) -> Vec<Row> {
     for row in more {
         match rows.iter_mut().find(|r| r.at == row.at && r.asked == row.asked) {
-            Some(same) => same.verdicts.extend(row.verdicts),
+            Some(same) => {
+                same.verdicts.extend(row.verdicts);
+                same.outcomes.extend(row.outcomes);
+            }
             None => rows.push(row),
         }
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use seatrial_core::diagnostic::{At, Diagnostics};
-use seatrial_sim::trace::Trace;
-
+use seatrial_core::probe::Outcome;
 use seatrial_core::topology::trial::Lane;
+use seatrial_sim::trace::Trace;
 
 /// What came of one trial.
 #[derive(Debug, Clone)]
@@ -32,6 +32,17 @@ pub struct Row {
     pub expected: String,
     /// What came of it.
     pub verdicts: BTreeMap<Lane, Verdict>,
+    /// The whole of it, of a question: what an expectation leaves out is compared between lanes all the same.
+    pub outcomes: BTreeMap<Lane, Outcome>,
+}
+
+impl Row {
+    /// Whether two lanes answer one question otherwise. What depends on the unknown in one may be either in another.
+    #[must_use]
+    pub fn lanes_differ(&self) -> bool {
+        let mut known = self.outcomes.values().filter(|o| !matches!(o, Outcome::Depends { .. }));
+        known.next().is_some_and(|first| known.any(|other| other != first))
+    }
 }
 
 /// What came of an expectation in a lane.
@@ -69,6 +80,8 @@ pub struct Counts {
     pub skipped: usize,
     /// Rows that this version cannot run.
     pub unsupported: usize,
+    /// Rows that lanes answer otherwise.
+    pub differ: usize,
     /// Trials that are wrong in themselves.
     pub refused: usize,
 }
@@ -80,7 +93,10 @@ impl Counts {
         let mut counts = Self::default();
         for report in reports {
             match &report.rows {
-                Ok(rows) => rows.iter().flat_map(|r| r.verdicts.values()).for_each(|v| counts.add(v)),
+                Ok(rows) => {
+                    rows.iter().flat_map(|r| r.verdicts.values()).for_each(|v| counts.add(v));
+                    counts.differ += rows.iter().filter(|row| row.lanes_differ()).count();
+                }
                 Err(_) => counts.refused += 1,
             }
         }
@@ -100,9 +116,12 @@ impl Counts {
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} held, {} failed", self.held, self.failed)?;
-        for (count, what) in
-            [(self.skipped, "skipped"), (self.unsupported, "not possible yet"), (self.refused, "refused")]
-        {
+        for (count, what) in [
+            (self.skipped, "skipped"),
+            (self.unsupported, "not possible yet"),
+            (self.differ, "answered otherwise by another lane"),
+            (self.refused, "refused"),
+        ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }

@@ -2,11 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use seatrial_core::topology::compose::Options;
 use seatrial_core::topology::trial::{self, Lane, Trial};
-use seatrial_vmtests::lanes;
+use seatrial_vmtests::lanes::{self, Means};
 use seatrial_vmtests::report::{Counts, Report, Row, Verdict};
 
 /// A trial of `web`, published on 8080, and whatever else `rest` says.
@@ -20,7 +21,7 @@ fn trial(rest: &str) -> Trial {
 }
 
 fn rows(rest: &str) -> Vec<Row> {
-    lanes::run(&trial(rest), &[Lane::Sim]).unwrap().rows.unwrap()
+    lanes::simulate(&trial(rest)).rows.unwrap()
 }
 
 fn verdicts(rest: &str) -> Vec<Verdict> {
@@ -111,7 +112,7 @@ fn what_docker_refuses_is_shown_where_the_user_wrote_it() {
                 expect: [ 'a hostname is a' ]\n";
     let files = BTreeMap::from([(PathBuf::from("t.trial.yaml"), text.to_owned())]);
     let trial = trial::read(Path::new("t.trial.yaml"), &files, &Options::default()).unwrap();
-    let report = lanes::run(&trial, &[Lane::Sim]).unwrap();
+    let report = lanes::simulate(&trial);
     let refused = report.rows.as_ref().unwrap_err();
     assert_eq!(refused.0[0].at.line_column().0, 2, "{refused}");
     assert_eq!(Counts::of(&[report]).refused, 1);
@@ -119,9 +120,9 @@ fn what_docker_refuses_is_shown_where_the_user_wrote_it() {
 
 #[test]
 fn a_lane_that_is_not_built_says_what_is_missing() {
-    let trial = trial("expect: [ 'web has own network' ]");
-    for lane in [Lane::Kernel, Lane::Vm, Lane::Docker] {
-        let missing = lanes::run(&trial, &[Lane::Sim, lane]).unwrap_err();
+    let means = Means { program: PathBuf::from("/proc/self/exe"), jobs: NonZeroUsize::MIN };
+    for lane in [Lane::Vm, Lane::Docker] {
+        let missing = lanes::available(lane, &means).unwrap_err();
         assert_eq!(missing.lane, lane);
         assert!(missing.to_string().contains("this version has no part"), "{missing}");
     }

@@ -38,7 +38,7 @@ pub(crate) fn render(reports: &[Report], lanes: &[Lane], columns: usize) -> Stri
     }
     let trials = if reports.len() == 1 { "1 trial".to_owned() } else { format!("{} trials", reports.len()) };
     let counts = Counts::of(reports);
-    let style = if counts.failed + counts.refused > 0 { BAD } else { GOOD };
+    let style = if counts.failed + counts.refused + counts.differ > 0 { BAD } else { GOOD };
     let _ = writeln!(out, "{}", paint(style, &format!("{trials}: {counts}")));
     out
 }
@@ -58,6 +58,11 @@ fn table(out: &mut String, rows: &[Row], lanes: &[Lane], columns: usize) {
         }
         for lane in lanes {
             out.push_str(&under(row, *lane, lanes.len() > 1, columns));
+        }
+        if row.lanes_differ() {
+            let answers = row.outcomes.iter().map(|(lane, outcome)| format!("{lane}: {outcome}"));
+            let text = format!("the lanes differ: {}", answers.collect::<Vec<_>>().join("; "));
+            out.push_str(&paint(BAD, &style::indent(&style::wrap(&text, columns.saturating_sub(6), 2), 6)));
         }
     }
 }

@@ -48,13 +48,14 @@ impl Planner {
         for (machine, rules) in &self.rules {
             items.extend(rules.iter().map(|r| wire::item(machine.as_str(), Object::Rules(r.clone()))));
         }
+        items.extend(self.engines.iter().flat_map(Dockerd::items));
+        // A process of a machine may listen on an address that only Docker's bridge has.
         let machines =
             self.topology.hosts.iter().map(|h| &h.name).chain(self.topology.lan.iter().map(|l| &l.name));
         for machine in machines {
             let own = self.topology.listeners.iter().filter(|l| l.node == *machine);
             items.extend(own.map(|l| listener(machine.as_str(), l)));
         }
-        items.extend(self.engines.iter().flat_map(Dockerd::items));
         Plan { items }
     }
 }

@@ -24,7 +24,7 @@ mod rule;
 mod targets;
 mod value;
 
-pub(crate) use parse::empty_table;
+pub use parse::empty_table;
 pub use parse::parse;
 pub use render::save;
 

@@ -1,16 +1,15 @@
 //! Lane sim: the trial in the simulator.
 
-use std::collections::BTreeMap;
-
-use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics};
+use seatrial_core::diagnostic::Diagnostics;
 use seatrial_core::engine::Version;
 use seatrial_core::plan::{self, Planner};
 use seatrial_core::probe::{Change, Expectation, Fact, Fault, Outcome, Probe, Step};
 use seatrial_core::topology::NodeName;
-use seatrial_core::topology::trial::{Entry, Lane, Place, Trial, When, Written};
+use seatrial_core::topology::trial::{Lane, Place, Trial};
 use seatrial_sim::trace::{Event, Trace};
 use seatrial_sim::world::{Answer, World};
 
+use super::rows::{Slot, Slots, wrong};
 use crate::report::{Row, Verdict};
 
 /// The seed of every trial's world.
@@ -22,110 +21,61 @@ const KERNEL: Version = Version { major: 6, minor: Some(12), patch: None };
 pub(super) fn run(trial: &Trial) -> Result<Vec<Row>, Diagnostics> {
     let engine = trial.topology.hosts.first().map(|host| host.engine).unwrap_or_default();
     let place = Place { engine: engine.version, kernel: KERNEL, lane: Lane::Sim };
-    if !trial.when.fits(&place) {
-        let reason = elsewhere(&[&trial.when], &place);
-        let expect = trial.expect.iter().flat_map(|entry| skip(entry, &reason, split));
-        let steps = trial.steps.iter().flat_map(|entry| skip(entry, &reason, split_step));
-        return Ok(expect.chain(steps).collect());
+    let slots = Slots::of(trial, &place);
+    if slots.is_idle() {
+        return Ok(slots.idle_rows(&place));
     }
     let (planner, plan) = Planner::new(&trial.topology)?;
     plan::check::check(&plan).map_err(|faults| wrong(trial, &faults))?;
     let world = World::build(&plan, SEED).map_err(|e| e.to_string());
     let fresh = |line: &Expectation| match &world {
         Ok(world) => expect(&mut world.clone(), line),
-        Err(what) => Verdict::Unsupported { what: what.clone() },
+        Err(what) => (Verdict::Unsupported { what: what.clone() }, None),
     };
-    let mut rows: Vec<Row> =
-        trial.expect.iter().flat_map(|entry| entry_rows(entry, &place, split, fresh)).collect();
+    let row = |slot: &Slot<'_, Expectation>| {
+        slot.skip(&place).unwrap_or_else(|| slot.row(&place, fresh(&slot.line.line)))
+    };
+    let mut rows: Vec<Row> = slots.expect.iter().map(row).collect();
     let mut voyage = world.clone().map(|world| Voyage { world, planner });
-    let mut step = |line: &Step| match &mut voyage {
-        Ok(under_way) => match under_way.step(line) {
-            // What comes after a step that was not done would be asked of another world.
-            Verdict::Unsupported { what } => {
-                voyage = Err(format!("a step before it could not be made: {what}"));
-                Verdict::Unsupported { what }
-            }
-            verdict @ (Verdict::Held | Verdict::Failed { .. } | Verdict::Skipped { .. }) => verdict,
-        },
-        Err(what) => Verdict::Unsupported { what: what.clone() },
+    let step = |slot: &Slot<'_, Step>| {
+        slot.skip(&place).unwrap_or_else(|| slot.row(&place, go(&mut voyage, &slot.line.line)))
     };
-    rows.extend(trial.steps.iter().flat_map(|entry| entry_rows(entry, &place, split_step, &mut step)));
+    rows.extend(slots.steps.iter().map(step));
     Ok(rows)
 }
 
-/// A plan that no kernel could make: the planner's mistake, and not the user's.
-fn wrong(trial: &Trial, faults: &[plan::check::Fault]) -> Diagnostics {
-    let at = At::new(&trial.source, 0..0);
-    let fault = |fault: &plan::check::Fault| {
-        Diagnostic::new(at.clone(), format!("the plan is wrong: {fault}"))
-            .expected("a report of this mistake")
+/// What came of a line: the verdict, and the whole answer where it was a question.
+type Came = (Verdict, Option<Outcome>);
+
+/// Makes a step. What comes after one that was not made would be asked of another world.
+fn go(voyage: &mut Result<Voyage, String>, step: &Step) -> Came {
+    let came = match voyage {
+        Ok(under_way) => under_way.step(step),
+        Err(what) => return (Verdict::Unsupported { what: what.clone() }, None),
     };
-    Diagnostics(faults.iter().map(fault).collect())
-}
-
-/// The rows of what an entry means at a place, each line run; skipped, with the reason, where it means nothing.
-fn entry_rows<T>(
-    entry: &Entry<T>,
-    place: &Place,
-    text: impl Fn(&T) -> (String, String),
-    mut run: impl FnMut(&T) -> Verdict,
-) -> Vec<Row> {
-    let lines = entry.lines(place);
-    if lines.is_empty() {
-        let whens: Vec<&When> = entry.alternatives.iter().map(|a| &a.when).collect();
-        return skip(entry, &elsewhere(&whens, place), text);
+    if let (Verdict::Unsupported { what }, _) = &came {
+        *voyage = Err(format!("a step before it could not be made: {what}"));
     }
-    lines.iter().map(|line| row(line, &text, run(&line.line))).collect()
+    came
 }
 
-fn skip<T>(entry: &Entry<T>, reason: &str, text: impl Fn(&T) -> (String, String)) -> Vec<Row> {
-    let lines = entry.alternatives.iter().flat_map(|a| &a.lines);
-    lines.map(|line| row(line, &text, Verdict::Skipped { reason: reason.to_owned() })).collect()
-}
-
-fn row<T>(line: &Written<T>, text: impl Fn(&T) -> (String, String), verdict: Verdict) -> Row {
-    let (asked, expected) = text(&line.line);
-    Row { at: line.at.clone(), asked, expected, verdicts: BTreeMap::from([(Lane::Sim, verdict)]) }
-}
-
-/// Why nothing is meant here: where it is meant, and where this is.
-fn elsewhere(whens: &[&When], place: &Place) -> String {
-    let meant: Vec<String> = whens.iter().map(ToString::to_string).collect();
-    let Place { engine, kernel, lane } = place;
-    format!("meant for {}; this is engine {engine}, kernel {kernel}, lane {lane}", meant.join(" or "))
-}
-
-/// What is asked, and what must come of it.
-fn split(expectation: &Expectation) -> (String, String) {
-    match expectation {
-        Expectation::Probe(probe, outcome) => (probe.to_string(), outcome.to_string()),
-        Expectation::Fact(node, fact) => (node.to_string(), fact.to_string()),
-    }
-}
-
-fn split_step(step: &Step) -> (String, String) {
-    match step {
-        Step::Expect(expectation) => split(expectation),
-        Step::Change(_) | Step::WaitMs(_) | Step::AtMs(_) => (step.to_string(), String::new()),
-    }
-}
-
-fn expect(world: &mut World, expectation: &Expectation) -> Verdict {
+fn expect(world: &mut World, expectation: &Expectation) -> Came {
     match expectation {
         Expectation::Probe(probe, outcome) => ask(world, probe, outcome),
-        Expectation::Fact(node, fact) => hold(world, node, fact),
+        Expectation::Fact(node, fact) => (hold(world, node, fact), None),
     }
 }
 
-fn ask(world: &mut World, probe: &Probe, expected: &Outcome) -> Verdict {
+fn ask(world: &mut World, probe: &Probe, expected: &Outcome) -> Came {
     let Answer { outcome, trace } = world.probe(probe);
-    if !outcome.meets(expected) {
-        return Verdict::Failed { got: outcome.to_string(), trace };
-    }
-    if outcome == Outcome::Dropped && !is_explained(&trace) {
-        return Verdict::Failed { got: "dropped, and nothing in the trace says by what".to_owned(), trace };
-    }
-    Verdict::Held
+    let verdict = if !outcome.meets(expected) {
+        Verdict::Failed { got: outcome.to_string(), trace }
+    } else if outcome == Outcome::Dropped && !is_explained(&trace) {
+        Verdict::Failed { got: "dropped, and nothing in the trace says by what".to_owned(), trace }
+    } else {
+        Verdict::Held
+    };
+    (verdict, Some(outcome))
 }
 
 /// Whether a trace ends with the rule or check that dropped the packet.
@@ -152,16 +102,17 @@ struct Voyage {
 }
 
 impl Voyage {
-    fn step(&mut self, step: &Step) -> Verdict {
-        match step {
-            Step::Expect(expectation) => expect(&mut self.world, expectation),
+    fn step(&mut self, step: &Step) -> Came {
+        let verdict = match step {
+            Step::Expect(expectation) => return expect(&mut self.world, expectation),
             Step::Change(change) => self.change(change),
             Step::WaitMs(ms) => {
                 self.world.advance_ms(*ms);
                 Verdict::Held
             }
             Step::AtMs(ms) => self.until(*ms),
-        }
+        };
+        (verdict, None)
     }
 
     fn until(&mut self, ms: u64) -> Verdict {

@@ -26,10 +26,6 @@ sockopt_impl!(
     /// The same of IPv6 (man 7 ipv6, IPV6_MTU_DISCOVER).
     Ipv6MtuDiscover, SetOnly, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, i32
 );
-sockopt_impl!(
-    /// Which packets the socket takes: a program of classic BPF (man 7 socket, SO_ATTACH_FILTER).
-    AttachFilter, SetOnly, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, libc::sock_fprog
-);
 
 /// What a socket speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -62,8 +62,13 @@ pub(super) fn question(nonce: u64, size: u16) -> Vec<u8> {
     message(QUESTION, nonce, usize::from(size).max(HEAD_BYTES))
 }
 
+/// The number of a question, as far as the head tells.
+pub(in crate::linux) fn number(bytes: &[u8]) -> Option<u64> {
+    head(QUESTION, bytes).map(|(nonce, _)| nonce)
+}
+
 /// The number of a question that is all there, as a datagram's is.
-pub(in crate::linux) fn asked(bytes: &[u8]) -> Option<u64> {
+pub(super) fn asked(bytes: &[u8]) -> Option<u64> {
     head(QUESTION, bytes).filter(|(_, length)| *length <= bytes.len()).map(|(nonce, _)| nonce)
 }
 

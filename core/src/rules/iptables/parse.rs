@@ -78,7 +78,8 @@ impl Reader {
 }
 
 /// A table with its base chains, as the kernel makes it.
-pub(crate) fn empty_table(name: &str) -> Table {
+#[must_use]
+pub fn empty_table(name: &str) -> Table {
     let chain = |base: crate::rules::Base| Chain {
         name: base.hook.chain().to_owned(),
         base: Some(base),

@@ -1,15 +1,15 @@
 //! Mounts, and how they are made.
 
 use std::ffi::CString;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
 use super::old;
@@ -17,6 +17,9 @@ use crate::linux::Error;
 use crate::topology::NodeName;
 
 const NONE: Option<&str> = None;
+
+/// Where a folder of the machine's is while another is put in its place.
+const LAYER: &str = "/.layer";
 
 /// The flags that a mount can be restricted by, with their names in `mount_setattr` and in `statvfs`.
 const RESTRICTIONS: [(MsFlags, u64, FsFlags); 4] = [
@@ -84,10 +87,46 @@ impl Root<'_> {
         if Path::new(at).is_dir() {
             return Ok(());
         }
-        DirBuilder::new().recursive(true).mode(mode).create(at).map_err(|e| self.error("make", at, e))?;
-        // What the process's mask took away.
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
-        fs::set_permissions(at, permissions).map_err(|e| self.error("make", at, e))
+        let make = || {
+            DirBuilder::new().recursive(true).mode(mode).create(at)?;
+            // What the process's mask took away.
+            fs::set_permissions(at, Permissions::from_mode(mode))
+        };
+        let made = match make() {
+            Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => self.layered(Path::new(at), make),
+            made => made,
+        };
+        made.map_err(|e| self.error("make", at, e))
+    }
+
+    /// Makes something below a folder of the machine's, as in an image it could be: in a folder of this node's alone, in
+    /// which all that the machine's holds is found again.
+    ///
+    /// An overlay would do the same for root; an ordinary user may not make anything in a folder that is root's.
+    fn layered(&self, at: &Path, make: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let above = at.ancestors().skip(1).find(|above| above.exists()).unwrap_or(Path::new("/"));
+        let above = fs::canonicalize(above)?;
+        fs::create_dir_all(LAYER)?;
+        mount(Some(&above), LAYER, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)?;
+        mount(Some("tmpfs"), &above, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
+        for entry in fs::read_dir(LAYER)? {
+            let entry = entry?;
+            let (from, to, kind) = (entry.path(), above.join(entry.file_name()), entry.file_type()?);
+            if kind.is_symlink() {
+                symlink(fs::read_link(&from)?, &to)?;
+                continue;
+            }
+            if kind.is_dir() {
+                fs::create_dir(&to)?
+            } else {
+                fs::write(&to, "")?
+            }
+            mount(Some(&from), &to, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)?;
+        }
+        make()?;
+        one(&above, MsFlags::MS_RDONLY)?;
+        umount2(LAYER, MntFlags::MNT_DETACH)?;
+        fs::remove_dir(LAYER)
     }
 
     /// Makes a file to mount another on; one that is there stays as it is.

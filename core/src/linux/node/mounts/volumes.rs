@@ -1,6 +1,8 @@
 //! What the user has mounted: `tmpfs` and `volumes`.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use nix::mount::MsFlags;
 
@@ -8,6 +10,9 @@ use super::root::Root;
 use crate::linux::Error;
 use crate::linux::node::options::Options;
 use crate::linux::process::Birth;
+
+/// The stage's own folder of volumes.
+const VOLUMES: &str = "/run/seatrial/volumes";
 
 /// One mount.
 #[derive(Debug)]
@@ -37,10 +42,7 @@ pub(super) fn find(root: &Root<'_>, birth: &Birth) -> Result<Vec<Volume>, Error>
     for mount in &birth.root.mounts {
         let flags = if mount.read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
         let what = match &mount.source {
-            Some(source) => {
-                let failed = |e| root.error("mount", source, e);
-                What::Bind(std::fs::canonicalize(source).map_err(failed)?, flags)
-            }
+            Some(source) => What::Bind(place(source).map_err(|e| root.error("mount", source, e))?, flags),
             None => What::Memory(Options { flags, data: String::new() }),
         };
         volumes.push(Volume { at: mount.target.clone().into(), what });
@@ -59,6 +61,21 @@ impl Volume {
                 root.fresh("tmpfs", &at, *flags, data)
             }
             What::Bind(from, flags) => root.bind(from, &self.at, *flags),
+        }
+    }
+}
+
+/// Where a volume's files are: in a folder or file of the machine's, where there is such a one. Named volumes, and the
+/// folders that Docker would make for a path that is missing, are the stage's: the machine stays as it was.
+fn place(source: &str) -> io::Result<PathBuf> {
+    let is_path = source.starts_with(['/', '.', '~']);
+    match fs::canonicalize(source) {
+        Ok(found) if is_path => Ok(found),
+        Err(e) if is_path && e.kind() != io::ErrorKind::NotFound => Err(e),
+        Ok(_) | Err(_) => {
+            let folder = Path::new(VOLUMES).join(source.replace('%', "%25").replace('/', "%2F"));
+            fs::create_dir_all(&folder)?;
+            Ok(folder)
         }
     }
 }

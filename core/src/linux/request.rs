@@ -1,0 +1,38 @@
+//! What a stage is asked by its caller, and what it answers: one JSON document a line.
+
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use crate::plan::PlanOp;
+use crate::probe::{Change, Fact, Outcome, Probe};
+use crate::topology::NodeName;
+
+/// What a stage is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Carry operations out, one after another.
+    Apply(Vec<PlanOp>),
+    /// Ask a question.
+    Ask(Probe),
+    /// Say whether something that is no packet holds of a node.
+    Fact(NodeName, Fact),
+    /// Do something to a wire: cut it, heal it, or lose frames on it.
+    Fault(Change),
+    /// Answer when so many milliseconds have passed.
+    WaitMs(u64),
+}
+
+/// What a stage answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Done, or so it is.
+    Done,
+    /// What came of a question.
+    Outcome(Outcome),
+    /// It is otherwise, and how.
+    Otherwise(String),
+    /// It could not be done.
+    Failed(Error),
+}

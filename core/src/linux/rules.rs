@@ -1,0 +1,81 @@
+//! Packet filter rules, each family's written at once by the tool they are for.
+
+use std::io;
+use std::process::{Output, Stdio};
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::Error;
+use super::space::Space;
+use crate::addr::Family;
+use crate::rules::{Backend, Ruleset, Table, iptables, nft};
+
+/// Puts rules in the place of all that stand in their tables.
+///
+/// # Errors
+/// Where the tool is missing, or refuses a line: then none of that table's rules has been written.
+pub async fn restore(space: &Space, ns: &str, rules: &Ruleset) -> Result<(), Error> {
+    let program = match (rules.backend, rules.family) {
+        (Backend::Iptables, Family::V4) => "iptables-restore",
+        (Backend::Iptables, Family::V6) => "ip6tables-restore",
+        (Backend::Nft, _) => {
+            let unwritable =
+                |e: nft::Unwritable| Error::words("write", format!("rules in {ns}"), e.to_string());
+            let script = nft::script(rules).map_err(unwritable)?;
+            return run(space, ns, "nft", &["-f", "-"], &script).await;
+        }
+    };
+    run(space, ns, program, &[], &iptables::save(rules)).await
+}
+
+/// The same tables with nothing in them.
+#[must_use]
+pub fn emptied(rules: &Ruleset) -> Ruleset {
+    let empty = |table: &Table| iptables::empty_table(&table.name);
+    Ruleset { tables: rules.tables.iter().map(empty).collect(), ..*rules }
+}
+
+/// Runs a tool in a network namespace, with a text for its standard input.
+///
+/// # Errors
+/// Where it is missing or fails, with the line of the text that it names.
+pub async fn run(space: &Space, ns: &str, program: &str, args: &[&str], text: &str) -> Result<(), Error> {
+    let object = || format!("rules in {ns} with {program}");
+    let failed = |e: io::Error| {
+        let error = Error::new("write", object(), &e);
+        let package = if program == "nft" { "nftables" } else { "iptables" };
+        if e.kind() == io::ErrorKind::NotFound { error.missing(format!("install {package}")) } else { error }
+    };
+    let output = feed(space, program, args, text).await.map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Error::words("write", object(), format!("{}{}", said.trim(), named_line(&said, text))))
+}
+
+async fn feed(space: &Space, program: &str, args: &[&str], text: &str) -> io::Result<Output> {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = space.inside(|| command.spawn())??;
+    if let Some(mut stdin) = child.stdin.take() {
+        match stdin.write_all(text.as_bytes()).await {
+            // It has seen enough, and says why.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
+    }
+    child.wait_with_output().await
+}
+
+/// The line of a text that a tool's words name: `line 3 failed`.
+fn named_line(said: &str, text: &str) -> String {
+    let number = said.split_once("line").and_then(|(_, rest)| {
+        let digits: String =
+            rest.trim_start_matches([':', ' ']).chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<usize>().ok()
+    });
+    let line = number.and_then(|n| text.lines().nth(n.checked_sub(1)?));
+    line.map(|line| format!(" ({line})")).unwrap_or_default()
+}

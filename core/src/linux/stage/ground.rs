@@ -1,0 +1,113 @@
+//! All that stands on a stage, by the names of the plan.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::agent::Agent;
+use crate::linux::Error;
+use crate::linux::echo::Echoes;
+use crate::linux::keeper::Keeper;
+use crate::linux::net::Net;
+use crate::linux::process::Node;
+use crate::linux::space::Space;
+use crate::plan::{Item, MountRoot, NsName, Object, PlanOp};
+use crate::probe::{Change, Fault, NsKind};
+use crate::topology::NodeName;
+
+mod ask;
+mod make;
+mod service;
+mod space;
+mod unmake;
+mod wire;
+
+use service::Service;
+
+/// What there is, and what holds it.
+#[derive(Default)]
+pub(super) struct Ground {
+    /// The user namespace that each namespace belongs to: that of the process that runs in it.
+    owners: BTreeMap<(NsKind, NsName), NsName>,
+    keepers: BTreeMap<NsName, Keeper>,
+    spaces: BTreeMap<(NsKind, NsName), Rc<Space>>,
+    nets: BTreeMap<NsName, Net>,
+    echoes: BTreeMap<NsName, Rc<Echoes>>,
+    roots: BTreeMap<NsName, MountRoot>,
+    nodes: BTreeMap<NodeName, Actor>,
+    /// Devices and addresses, in the order they were made.
+    standing: Vec<Item>,
+    services: BTreeMap<(NsName, String), Service>,
+    /// How many questions have been asked: the number of the last.
+    asked: u64,
+}
+
+/// A node that runs.
+struct Actor {
+    node: Node,
+    agent: Rc<Agent>,
+    network: NsName,
+}
+
+impl Ground {
+    /// Carries operations out, one after another.
+    ///
+    /// # Errors
+    /// The first that could not be; those before it stand.
+    pub(super) async fn apply(&mut self, operations: &[PlanOp]) -> Result<(), Error> {
+        self.note_owners(operations);
+        for operation in operations {
+            match operation {
+                PlanOp::Add(item) => self.add(&item.ns, &item.object).await?,
+                PlanOp::Remove(item) => self.remove(&item.ns, &item.object).await?,
+                PlanOp::Replace(item) => self.replace(&item.ns, &item.object).await?,
+                PlanOp::FlushConntrack { ns, address } => self.net(ns)?.flush(*address)?,
+                PlanOp::FlushConntrackPort { ns, transport, port } => {
+                    self.net(ns)?.flush_port(*transport, *port)?;
+                }
+                PlanOp::Announce { ns, link, address } => self.net(ns)?.announce(link, *address)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something to the wire of a node's device.
+    pub(super) fn fault(&self, change: &Change) -> Result<(), Error> {
+        let (node, device, fault) = match change {
+            Change::Cut(node, device) => (node, device, Fault::Cut),
+            Change::Heal(node, device) => (node, device, Fault::Heal),
+            Change::Loss(node, device, percent) => (node, device, Fault::Loss(*percent)),
+            Change::Stop(_) | Change::Start(_) | Change::Replace(_) => return Ok(()),
+            Change::Connect(..) | Change::Disconnect(..) | Change::Rule(..) => return Ok(()),
+        };
+        let ns = self.nodes.get(node).map_or_else(|| NsName::from(node), |actor| actor.network.clone());
+        self.net(&ns)?.fault(device, fault)
+    }
+
+    /// A namespace is made before the process that runs in it: whose it will be is read ahead.
+    fn note_owners(&mut self, operations: &[PlanOp]) {
+        for operation in operations {
+            let PlanOp::Add(item) = operation else { continue };
+            let Object::Process(process) = &item.object else { continue };
+            let Some(user) = process.namespaces.get(&NsKind::User) else { continue };
+            for (kind, name) in &process.namespaces {
+                self.owners.insert((*kind, name.clone()), user.clone());
+            }
+        }
+    }
+
+    fn net(&self, ns: &NsName) -> Result<&Net, Error> {
+        self.nets.get(ns).ok_or_else(|| absent(NsKind::Network, ns))
+    }
+
+    fn space(&self, kind: NsKind, ns: &NsName) -> Result<&Rc<Space>, Error> {
+        self.spaces.get(&(kind, ns.clone())).ok_or_else(|| absent(kind, ns))
+    }
+
+    fn actor(&self, node: &NodeName) -> Result<&Actor, Error> {
+        self.nodes.get(node).ok_or_else(|| Error::words("find", node.as_str(), "no process of it runs"))
+    }
+}
+
+fn absent(kind: NsKind, ns: &NsName) -> Error {
+    Error::words("find", format!("{kind} namespace {ns}"), "it has not been made")
+}

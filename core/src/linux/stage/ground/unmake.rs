@@ -1,0 +1,78 @@
+//! Objects are taken away, and put in the place of others.
+
+use super::Ground;
+use crate::linux::order::Order;
+use crate::linux::{Error, files, rules};
+use crate::plan::{NsName, Object};
+use crate::probe::NsKind;
+use crate::topology::NodeName;
+
+impl Ground {
+    /// Takes one object away.
+    pub(super) async fn remove(&mut self, ns: &NsName, object: &Object) -> Result<(), Error> {
+        match object {
+            Object::Namespace(namespace) => {
+                if namespace.kind() == NsKind::Network {
+                    self.clear(ns)?;
+                }
+                self.give_up(ns, namespace.kind())
+            }
+            Object::Link(_)
+            | Object::BridgePort(_)
+            | Object::Address(_)
+            | Object::Up(_)
+            | Object::Route(_)
+            | Object::PolicyRule(_)
+            | Object::Neighbour(_) => {
+                self.net(ns)?.remove(object)?;
+                self.forget(ns, object);
+                Ok(())
+            }
+            // A setting that nobody asks for any more keeps its value, as it does under Docker.
+            Object::Sysctl(_) => Ok(()),
+            Object::Rules(ruleset) => {
+                let space = self.space(NsKind::Network, ns)?;
+                rules::restore(space, ns.as_str(), &rules::emptied(ruleset)).await
+            }
+            Object::File(file) => files::remove(ns, file),
+            Object::Process(process) => self.end(&process.node).await,
+            Object::Proxy(_) | Object::Reservation(_) | Object::Resolver(_) => {
+                self.stop_serving(ns, object);
+                Ok(())
+            }
+            Object::Listener(listener) => {
+                self.actor(&listener.node)?.agent.order(Order::Unlisten(listener.clone())).await.map(|_| ())
+            }
+        }
+    }
+
+    /// Puts an object in place of the one of its name.
+    pub(super) async fn replace(&mut self, ns: &NsName, object: &Object) -> Result<(), Error> {
+        match object {
+            Object::Resolver(names) => self.rename(ns, names),
+            Object::File(_) | Object::Rules(_) | Object::Sysctl(_) => self.add(ns, object).await,
+            Object::Link(_)
+            | Object::BridgePort(_)
+            | Object::Address(_)
+            | Object::Up(_)
+            | Object::Route(_)
+            | Object::PolicyRule(_)
+            | Object::Neighbour(_) => self.net(ns)?.replace(object),
+            Object::Namespace(_)
+            | Object::Process(_)
+            | Object::Proxy(_)
+            | Object::Reservation(_)
+            | Object::Listener(_) => {
+                self.remove(ns, object).await?;
+                self.add(ns, object).await
+            }
+        }
+    }
+
+    async fn end(&mut self, node: &NodeName) -> Result<(), Error> {
+        match self.nodes.remove(node) {
+            Some(actor) => actor.node.stop().await,
+            None => Err(Error::words("end", node.as_str(), "no process of it runs")),
+        }
+    }
+}

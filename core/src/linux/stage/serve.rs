@@ -1,0 +1,80 @@
+//! The stage at work: requests come in, answers go out, as many at a time as are asked.
+
+use std::io;
+use std::os::unix::net::UnixStream as StdStream;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::runtime::Builder;
+use tokio::sync::Mutex;
+use tokio::task::{LocalSet, spawn_local};
+
+use super::enter::greet;
+use super::ground::Ground;
+use crate::linux::Error;
+use crate::linux::order::Numbered;
+use crate::linux::request::{Answer, Request};
+
+/// Serves the caller until it has ended.
+pub(super) fn run(control: StdStream) -> ExitCode {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let done = runtime.and_then(|runtime| {
+        greet(&control, &Ok(()))?;
+        LocalSet::new().block_on(&runtime, serve(control))
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+async fn serve(control: StdStream) -> io::Result<()> {
+    control.set_nonblocking(true)?;
+    let (requests, answers) = UnixStream::from_std(control)?.into_split();
+    let answers = Rc::new(Mutex::new(answers));
+    let ground = Rc::new(Mutex::new(Ground::default()));
+    let mut requests = BufReader::new(requests).lines();
+    while let Some(line) = requests.next_line().await? {
+        let Numbered { id, what } = serde_json::from_str(&line)?;
+        let (answers, ground) = (Rc::clone(&answers), Rc::clone(&ground));
+        spawn_local(async move {
+            let what = answer(&ground, what).await;
+            // A caller that is gone wants no answer; the loop above sees it too.
+            let _ = tell(&answers, &Numbered { id, what }).await;
+        });
+    }
+    Ok(())
+}
+
+async fn tell(answers: &Mutex<OwnedWriteHalf>, answer: &Numbered<Answer>) -> io::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    answers.lock().await.write_all(&line).await
+}
+
+/// Does what is asked. Changes come one after another, and no question is asked in the middle of one.
+async fn answer(ground: &Mutex<Ground>, request: Request) -> Answer {
+    let done = match request {
+        Request::Apply(operations) => ground.lock().await.apply(&operations).await.map(|()| Answer::Done),
+        Request::Ask(probe) => {
+            let asked = ground.lock().await.asking(&probe);
+            match asked {
+                Ok(asking) => asking.outcome().await.map(Answer::Outcome),
+                Err(error) => Err(error),
+            }
+        }
+        Request::Fact(node, fact) => {
+            let _ = (node, fact);
+            Err(Error::words("see", "a fact", "it is not built yet"))
+        }
+        Request::Fault(change) => ground.lock().await.fault(&change).map(|()| Answer::Done),
+        Request::WaitMs(ms) => {
+            tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+            Ok(Answer::Done)
+        }
+    };
+    done.unwrap_or_else(Answer::Failed)
+}

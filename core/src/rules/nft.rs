@@ -1,0 +1,141 @@
+//! Rules as a script for `nft -f` (man 8 nft): the same typed rules, whichever tool they were first written for.
+
+use std::fmt::Write as _;
+
+use thiserror::Error;
+
+use crate::addr::Family;
+use crate::rules::{Base, Chain, Hook, Policy, Ruleset, Table};
+
+mod expression;
+mod statement;
+
+/// A rule that has no words in nft.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{chain} rule {number}: nft has no words for '{what}'")]
+pub struct Unwritable {
+    /// The chain.
+    pub chain: String,
+    /// The rule's place in it, from 1.
+    pub number: usize,
+    /// What has no words.
+    pub what: String,
+}
+
+/// A script that puts the rules in place of all that stands in their tables, at once.
+///
+/// # Errors
+/// The first rule that asks what nft cannot.
+pub fn script(ruleset: &Ruleset) -> Result<String, Unwritable> {
+    let family = match ruleset.family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
+    };
+    let mut text = String::new();
+    for table in &ruleset.tables {
+        let name = &table.name;
+        // Only a table that is there can be deleted.
+        let _ = writeln!(text, "table {family} {name}\ndelete table {family} {name}");
+        let _ = writeln!(text, "table {family} {name} {{");
+        table.chains.iter().try_for_each(|chain| write_chain(&mut text, ruleset.family, table, chain))?;
+        text += "}\n";
+    }
+    Ok(text)
+}
+
+fn write_chain(text: &mut String, family: Family, table: &Table, chain: &Chain) -> Result<(), Unwritable> {
+    let _ = writeln!(text, "\tchain {} {{", chain.name);
+    if let Some(base) = chain.base {
+        let _ = writeln!(text, "\t\t{}", heading(table, base));
+    }
+    for (i, rule) in chain.rules.iter().enumerate() {
+        let unwritable = |what| Unwritable { chain: chain.name.clone(), number: i + 1, what };
+        let line = expression::rule(family, rule).map_err(unwritable)?;
+        let _ = writeln!(text, "\t\t{line}");
+    }
+    text.push_str("\t}\n");
+    Ok(())
+}
+
+/// `type nat hook prerouting priority -100; policy accept;`
+fn heading(table: &Table, base: Base) -> String {
+    let hook = match base.hook {
+        Hook::Prerouting => "prerouting",
+        Hook::Input => "input",
+        Hook::Forward => "forward",
+        Hook::Output => "output",
+        Hook::Postrouting => "postrouting",
+    };
+    let policy = match base.policy {
+        Policy::Accept => "accept",
+        Policy::Drop => "drop",
+    };
+    // What is marked on its way out is routed anew (net/ipv4/netfilter/iptable_mangle.c).
+    let reroutes = table.name == "mangle" && base.hook == Hook::Output;
+    let kind = match base.nat {
+        true => "nat",
+        false if reroutes => "route",
+        false => "filter",
+    };
+    format!("type {kind} hook {hook} priority {}; policy {policy};", base.priority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::iptables;
+
+    fn lines(rules: &str) -> Result<Vec<String>, String> {
+        let text = format!("*filter\n:FORWARD DROP [0:0]\n:DOCKER - [0:0]\n{rules}COMMIT\n");
+        let script = script(&iptables::parse(&text, Family::V4).unwrap()).map_err(|e| e.to_string())?;
+        let of_forward = script.split_once("chain FORWARD {\n").unwrap().1.split_once("\t}\n").unwrap().0;
+        Ok(of_forward.lines().skip(1).map(|line| line.trim().to_owned()).collect())
+    }
+
+    fn line(rule: &str) -> String {
+        lines(&format!("-A FORWARD {rule}\n")).unwrap().remove(0)
+    }
+
+    #[test]
+    fn a_table_takes_the_place_of_the_one_of_its_name() {
+        let rules = iptables::parse("*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n", Family::V6).unwrap();
+        let script = script(&rules).unwrap();
+        assert!(
+            script
+                .starts_with("table ip6 nat\ndelete table ip6 nat\ntable ip6 nat {\n\tchain PREROUTING {\n")
+        );
+        assert!(script.contains("\t\ttype nat hook prerouting priority -100; policy accept;\n"), "{script}");
+    }
+
+    #[test]
+    fn matches_are_expressions() {
+        for (rule, expected) in [
+            (
+                "-d 172.18.0.2/32 ! -i br0 -o br0 -p tcp -m tcp --dport 80 -j ACCEPT",
+                "ip daddr 172.18.0.2/32 iifname != \"br0\" oifname \"br0\" tcp dport 80 counter accept",
+            ),
+            ("-i br-+ -j DROP", "iifname \"br-*\" counter drop"),
+            (
+                "-o br0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+                "oifname \"br0\" ct state related,established counter accept",
+            ),
+            ("-m addrtype --dst-type LOCAL -j DOCKER", "fib daddr type local counter jump DOCKER"),
+            ("-p icmp -m icmp --icmp-type 8 -j ACCEPT", "icmp type 8 counter accept"),
+            (
+                "-p udp -m multiport --dports 53,60:70 -j DROP",
+                "meta l4proto 17 th dport { 53, 60-70 } counter drop",
+            ),
+            ("-m mark --mark 0x2/0x3 -j DROP", "meta mark & 0x3 == 0x2 counter drop"),
+            ("-p tcp -j REJECT --reject-with tcp-reset", "meta l4proto 6 counter reject with tcp reset"),
+            ("-j REJECT --reject-with icmp-host-prohibited", "counter reject with icmp 10"),
+        ] {
+            assert_eq!(line(rule), expected);
+        }
+    }
+
+    #[test]
+    fn what_has_no_words_is_named() {
+        let error = lines("-A FORWARD -m bpf --bytecode 1 -j DROP\n").unwrap_err();
+        assert_eq!(error, "FORWARD rule 1: nft has no words for '-m bpf --bytecode 1'");
+    }
+}

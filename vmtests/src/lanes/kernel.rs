@@ -1,0 +1,181 @@
+//! Lane kernel: the trial on this machine's kernel, in namespaces of its own.
+
+use std::path::Path;
+
+use seatrial_core::diagnostic::Diagnostics;
+use seatrial_core::engine::Version;
+use seatrial_core::linux::request::{Answer, Request};
+use seatrial_core::linux::stage::{Launch, Stage};
+use seatrial_core::linux::{self, Error};
+use seatrial_core::plan::{self, Plan, PlanOp, Planner};
+use seatrial_core::probe::{Change, Expectation, Outcome, Step};
+use seatrial_core::topology::trial::{Lane, Place, Trial};
+use seatrial_sim::trace::Trace;
+
+use super::rows::{Slot, Slots, wrong};
+use crate::report::{Row, Verdict};
+
+/// What came of a line: the verdict, and the whole answer where it was a question.
+type Came = (Verdict, Option<Outcome>);
+
+/// Whether this machine lets anyone try a plan: an empty stage is launched.
+pub(super) fn available(program: &Path) -> Result<(), Error> {
+    linux::tools()?;
+    Stage::launch(&Launch::of(program, &Plan::default())).map(drop)
+}
+
+/// Runs a trial: all its expectations at one time on one stage, its steps on another.
+pub(super) fn run(trial: &Trial, program: &Path) -> Result<Vec<Row>, Diagnostics> {
+    let place = place(trial);
+    let slots = Slots::of(trial, &place);
+    if slots.is_idle() {
+        return Ok(slots.idle_rows(&place));
+    }
+    let (planner, plan) = Planner::new(&trial.topology)?;
+    plan::check::check(&plan).map_err(|faults| wrong(trial, &faults))?;
+    let mut rows = expectations(&slots.expect, &place, || set(program, &plan));
+    rows.extend(steps(&slots.steps, &place, planner, || set(program, &plan)));
+    Ok(rows)
+}
+
+fn place(trial: &Trial) -> Place {
+    let engine = trial.topology.hosts.first().map(|host| host.engine).unwrap_or_default();
+    let kernel = linux::kernel().unwrap_or(Version { major: 0, minor: None, patch: None });
+    Place { engine: engine.version, kernel, lane: Lane::Kernel }
+}
+
+/// A stage on which a plan stands.
+fn set(program: &Path, plan: &Plan) -> Result<Stage, Error> {
+    let mut stage = Stage::launch(&Launch::of(program, plan))?;
+    stage.apply(plan.items.iter().cloned().map(PlanOp::Add).collect())?;
+    Ok(stage)
+}
+
+fn expectations(
+    slots: &[Slot<'_, Expectation>],
+    place: &Place,
+    set: impl FnOnce() -> Result<Stage, Error>,
+) -> Vec<Row> {
+    let meant: Vec<&Slot<'_, Expectation>> = slots.iter().filter(|slot| slot.skipped.is_none()).collect();
+    let mut came = if meant.is_empty() { Vec::new() } else { all(&meant, set) }.into_iter();
+    let row = |slot: &Slot<'_, Expectation>| {
+        slot.skip(place).or_else(|| came.next().map(|came| slot.row(place, came)))
+    };
+    slots.iter().filter_map(row).collect()
+}
+
+fn all(slots: &[&Slot<'_, Expectation>], set: impl FnOnce() -> Result<Stage, Error>) -> Vec<Came> {
+    let requests = slots.iter().map(|slot| request(&slot.line.line));
+    let answers = set().and_then(|mut stage| stage.ask_all(requests));
+    match answers {
+        Ok(answers) => {
+            slots.iter().zip(answers).map(|(slot, answer)| came(&slot.line.line, answer)).collect()
+        }
+        Err(error) => slots.iter().map(|_| (failed(&error), None)).collect(),
+    }
+}
+
+fn request(expectation: &Expectation) -> Request {
+    match expectation {
+        Expectation::Probe(probe, _) => Request::Ask(probe.clone()),
+        Expectation::Fact(node, fact) => Request::Fact(node.clone(), fact.clone()),
+    }
+}
+
+/// What an answer makes of an expectation.
+fn came(expectation: &Expectation, answer: Answer) -> Came {
+    let otherwise = |got| Verdict::Failed { got, trace: Trace::default() };
+    match (answer, expectation) {
+        (Answer::Outcome(_), Expectation::Probe(_, Outcome::Depends { .. })) => {
+            let reason = "a kernel always knows".to_owned();
+            (Verdict::Skipped { reason }, None)
+        }
+        (Answer::Outcome(outcome), Expectation::Probe(_, expected)) => {
+            let held = outcome.meets(expected);
+            let verdict = if held { Verdict::Held } else { otherwise(outcome.to_string()) };
+            (verdict, Some(outcome))
+        }
+        (Answer::Done, Expectation::Fact(..)) => (Verdict::Held, None),
+        (Answer::Otherwise(so), _) => (otherwise(so), None),
+        (Answer::Failed(error), _) => (failed(&error), None),
+        (Answer::Done, Expectation::Probe(..)) | (Answer::Outcome(_), Expectation::Fact(..)) => {
+            (otherwise("the stage answered another question".to_owned()), None)
+        }
+    }
+}
+
+/// Nothing came of it: this machine cannot, or something is broken.
+fn failed(error: &Error) -> Verdict {
+    if error.missing {
+        Verdict::Skipped { reason: error.to_string() }
+    } else {
+        Verdict::Failed { got: error.to_string(), trace: Trace::default() }
+    }
+}
+
+fn steps(
+    slots: &[Slot<'_, Step>],
+    place: &Place,
+    planner: Planner,
+    set: impl FnOnce() -> Result<Stage, Error>,
+) -> Vec<Row> {
+    if slots.iter().all(|slot| slot.skipped.is_some()) {
+        return slots.iter().filter_map(|slot| slot.skip(place)).collect();
+    }
+    let mut voyage = set().map(|stage| Voyage { stage, planner, now_ms: 0 }).map_err(|error| failed(&error));
+    let row = |slot: &Slot<'_, Step>| {
+        slot.skip(place).unwrap_or_else(|| {
+            let came = match &mut voyage {
+                Ok(under_way) => under_way.step(&slot.line.line),
+                Err(verdict) => (verdict.clone(), None),
+            };
+            slot.row(place, came)
+        })
+    };
+    slots.iter().map(row).collect()
+}
+
+/// A stage on which steps are made, and the Engines that plan them.
+struct Voyage {
+    stage: Stage,
+    planner: Planner,
+    now_ms: u64,
+}
+
+impl Voyage {
+    fn step(&mut self, step: &Step) -> Came {
+        let done = match step {
+            Step::Expect(expectation) => return self.expect(expectation),
+            Step::Change(change) => self.change(change),
+            Step::WaitMs(ms) => self.wait(*ms),
+            // Questions take no time here that a trial could count on.
+            Step::AtMs(ms) => self.wait(ms.saturating_sub(self.now_ms)),
+        };
+        (done.err().unwrap_or(Verdict::Held), None)
+    }
+
+    fn expect(&mut self, expectation: &Expectation) -> Came {
+        match self.stage.ask(request(expectation)) {
+            Ok(answer) => came(expectation, answer),
+            Err(error) => (failed(&error), None),
+        }
+    }
+
+    fn wait(&mut self, ms: u64) -> Result<(), Verdict> {
+        self.now_ms += ms;
+        self.stage.ask(Request::WaitMs(ms)).map(|_| ()).map_err(|error| failed(&error))
+    }
+
+    fn change(&mut self, change: &Change) -> Result<(), Verdict> {
+        if let Change::Cut(..) | Change::Heal(..) | Change::Loss(..) = change {
+            let answer = self.stage.ask(Request::Fault(change.clone()));
+            return match answer {
+                Ok(Answer::Failed(error)) | Err(error) => Err(failed(&error)),
+                Ok(Answer::Done | Answer::Outcome(_) | Answer::Otherwise(_)) => Ok(()),
+            };
+        }
+        let refused = |got| Verdict::Failed { got, trace: Trace::default() };
+        let operations = self.planner.change(change).map_err(|why| refused(why.to_string()))?;
+        self.stage.apply(operations).map_err(|error| failed(&error))
+    }
+}
