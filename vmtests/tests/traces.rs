@@ -7,11 +7,11 @@ use std::{fs, io};
 
 use seatrial_core::engine::Version;
 use seatrial_core::plan::Planner;
-use seatrial_core::probe::{Change, Expectation, Probe, Step};
+use seatrial_core::probe::{Change, Expectation, Fault, Probe, Step};
 use seatrial_core::topology::compose::Options;
 use seatrial_core::topology::files::Files;
 use seatrial_core::topology::trial::{self, Entry, Lane, Place, Trial};
-use seatrial_sim::wire::Fault;
+
 use seatrial_sim::world::World;
 
 /// The disk, below the fixtures.
