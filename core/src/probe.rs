@@ -2,6 +2,7 @@
 //!
 //! `laptop -> 203.0.113.10:8080/tcp  reaches web:80 from 203.0.113.50`
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -160,20 +161,140 @@ impl Unreachable {
 }
 
 /// A fact about a node that is no packet.
+///
+/// What a node sees is told by its effect: one node makes something, and another looks for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fact {
     /// `NODE hostname is NAME`.
     Hostname(String),
-    /// `NODE sees processes of NODE`.
-    SeesProcesses(NodeName),
-    /// `NODE sees no processes of NODE`.
-    SeesNoProcesses(NodeName),
+    /// `NODE domainname is NAME`: the NIS domain name, `(none)` where nobody set one.
+    Domainname(String),
+    /// `NODE sees THINGS of NODE`.
+    Sees(Things, NodeName),
+    /// `NODE sees no THINGS of NODE`.
+    SeesNo(Things, NodeName),
+    /// `NODE sees pid of NODE as 1`: the number that a node's first process has for another.
+    SeesPid(NodeName, Pid),
+    /// `NODE sees uid 0 of NODE as 100000`: the id within a node's user namespace, and what another takes it for;
+    /// 65534 where it has no number for it (man 5 proc, overflowuid).
+    SeesId(IdKind, u32, NodeName, u32),
     /// `NODE has own NAMESPACE`.
     HasOwn(NsKind),
     /// `NODE shares NAMESPACE with NODE`.
     Shares(NsKind, NodeName),
+    /// `NODE has devices NAME, …`: these, in any order, and no other.
+    HasDevices(Vec<IfName>),
+    /// `NODE has a mount at PATH`.
+    HasMount(String),
+    /// `NODE has no mount at PATH`.
+    HasNoMount(String),
+    /// `NODE has 64m at PATH`: bytes in all of the file system that is mounted there.
+    HasSize(u64, String),
+    /// `NODE has no route to ADDRESS`.
+    HasNoRoute(IpAddr),
+    /// `NODE routes ADDRESS [via GATEWAY] dev NAME`: where a packet to an address goes first.
+    Routes(IpAddr, Option<IpAddr>, IfName),
+    /// `NODE writes in PATH`: a file can be made in that directory.
+    Writes(String),
+    /// `NODE cannot write in PATH`.
+    CannotWrite(String),
     /// `NODE resolves NAME to ADDRESS, …`; no address at all is `to nothing`.
     Resolves(String, Vec<IpAddr>),
+}
+
+/// What one node may see of another's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Things {
+    /// `processes`: they are in its /proc.
+    Processes,
+    /// `sockets`: a port that is bound is taken, and is reached on 127.0.0.1.
+    Sockets,
+    /// `ipc objects`: System V segments, semaphores and queues, and POSIX message queues (man 7 `ipc_namespaces`).
+    IpcObjects,
+    /// `files … in PATH`: what is made in that directory is there by the same path.
+    Files(String),
+}
+
+/// A process's number as somebody else has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pid {
+    /// `1`.
+    Is(u32),
+    /// `the same`: the one that the process has for itself.
+    TheSame,
+    /// `another`.
+    Another,
+}
+
+/// Whose ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdKind {
+    /// Users'.
+    Uid,
+    /// Groups'.
+    Gid,
+}
+
+impl IdKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Uid, Self::Gid];
+
+    /// The word used in trials.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Uid => "uid",
+            Self::Gid => "gid",
+        }
+    }
+}
+
+impl fmt::Display for IdKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Fact {
+    /// Whether this, which is so, is what `expected` asserts: devices and addresses in any order.
+    #[must_use]
+    pub fn meets(&self, expected: &Self) -> bool {
+        fn same<T: Ord>(a: &[T], b: &[T]) -> bool {
+            a.iter().collect::<BTreeSet<_>>() == b.iter().collect::<BTreeSet<_>>()
+        }
+        if let (Self::HasDevices(a), Self::HasDevices(b)) = (self, expected) {
+            return same(a, b);
+        }
+        if let (Self::Resolves(name, a), Self::Resolves(other, b)) = (self, expected) {
+            return name == other && same(a, b);
+        }
+        self == expected
+    }
+
+    /// The other node that it speaks of.
+    #[must_use]
+    pub const fn other(&self) -> Option<&NodeName> {
+        match self {
+            Self::Sees(_, node)
+            | Self::SeesNo(_, node)
+            | Self::SeesPid(node, _)
+            | Self::SeesId(_, _, node, _)
+            | Self::Shares(_, node) => Some(node),
+            Self::Hostname(_)
+            | Self::Domainname(_)
+            | Self::HasOwn(_)
+            | Self::HasDevices(_)
+            | Self::HasMount(_)
+            | Self::HasNoMount(_)
+            | Self::HasSize(..)
+            | Self::HasNoRoute(_)
+            | Self::Routes(..)
+            | Self::Writes(_)
+            | Self::CannotWrite(_)
+            | Self::Resolves(..) => None,
+        }
+    }
 }
 
 /// A kind of Linux namespace (man 7 namespaces).

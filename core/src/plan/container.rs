@@ -12,6 +12,9 @@ use crate::rules::Ruleset;
 use crate::topology::{Attachment, Container, ContainerRef, IpcMode, NetworkMode, NodeName, PidMode};
 
 mod check;
+mod remapped;
+
+pub(super) use remapped::last_donor;
 
 /// A container and what it holds while it runs.
 #[derive(Debug, Clone)]

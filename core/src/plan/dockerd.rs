@@ -23,9 +23,7 @@ use crate::addr::{Family, IfName, IpNet};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::probe::NsKind;
 use crate::rules::{Backend, Ruleset};
-use crate::topology::{
-    Attachment, ContainerRef, DEFAULT_BRIDGE, Driver, Host, Listener, Network, NodeName, PidMode,
-};
+use crate::topology::{Attachment, ContainerRef, DEFAULT_BRIDGE, Driver, Host, Listener, Network, NodeName};
 
 /// One Docker Engine.
 #[derive(Debug, Clone)]
@@ -192,19 +190,16 @@ impl Dockerd {
     pub(super) fn stop_container(&mut self, index: usize) {
         let Some(mut ctr) = self.containers.get(index).filter(|c| c.is_running()).cloned() else { return };
         self.linger(&ctr);
+        let pid = self.own_kinds(&ctr).contains(&NsKind::Pid).then(|| ctr.ns(NsKind::Pid));
         self.leave_all(&mut ctr);
         ctr.state = State::Exited;
         ctr.resolver = false;
         ctr.rules.clear();
-        let node = ctr.node().clone();
         self.set(index, ctr);
         self.vanish();
         for other in 0..self.containers.len() {
-            let joined = self.containers.get(other).is_some_and(|c| match &c.spec.pid {
-                PidMode::Container(donor) => donor.node == node,
-                PidMode::Private | PidMode::Host => false,
-            });
-            if joined {
+            let inside = |c: &Ctr| c.is_running() && Some(c.ns(NsKind::Pid)) == pid;
+            if self.containers.get(other).is_some_and(inside) {
                 self.stop_container(other);
             }
         }

@@ -1,6 +1,6 @@
 //! The seven namespaces of a container: its own, the host's, or another container's.
 
-use super::container::Ctr;
+use super::container::{Ctr, last_donor};
 use super::dockerd::Dockerd;
 use super::objects::setting_items;
 use super::wire::item;
@@ -105,22 +105,10 @@ impl Dockerd {
 
     /// Whoever shares a namespace must share the user namespace it belongs to (daemon/oci_linux.go).
     fn user_owner<'a>(&'a self, spec: &'a Container) -> Owner<'a> {
-        if self.host.daemon.userns_remap.is_none() || spec.userns_host {
+        if !self.is_remapped(spec) {
             return Owner::Host;
         }
-        match (&spec.network, self.ipc_mode(spec), &spec.pid) {
-            (NetworkMode::Container(donor), _, _)
-            | (_, IpcMode::Container(donor), _)
-            | (_, _, PidMode::Container(donor)) => Owner::Container(&donor.node),
-            (
-                NetworkMode::DefaultBridge(_)
-                | NetworkMode::Networks(_)
-                | NetworkMode::Host
-                | NetworkMode::None,
-                IpcMode::None | IpcMode::Private | IpcMode::Shareable | IpcMode::Host,
-                PidMode::Private | PidMode::Host,
-            ) => Owner::Own,
-        }
+        last_donor(spec).map_or(Owner::Own, |donor| Owner::Container(&donor.node))
     }
 
     fn ipc_mode<'a>(&'a self, spec: &'a Container) -> &'a IpcMode {

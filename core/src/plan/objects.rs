@@ -161,7 +161,9 @@ impl Dockerd {
 /// The user's settings, each in the namespace it belongs to.
 pub(super) fn setting_items(ctr: &Ctr) -> Vec<Item> {
     let [network, ipc] = [NsKind::Network, NsKind::Ipc].map(|kind| ctr.ns(kind));
-    let settings = ctr.spec.sysctls.iter().map(|(key, value)| {
+    // A name belongs to the UTS namespace, which is made with it.
+    let settings = ctr.spec.sysctls.iter().filter(|(key, _)| *key != "kernel.domainname");
+    let settings = settings.map(|(key, value)| {
         let ns = if key.starts_with("net.") { &network } else { &ipc };
         sysctl(ns.as_str(), key, value)
     });

@@ -7,8 +7,16 @@
 //! OUTCOME  reaches NODE[:PORT] [from IP] | refused | closed | unreachable [(REASON)] | dropped | no-route
 //!          | unknown-name | depends [(RULE: WHAT)]
 //!          REASON net host protocol prohibited "too big" "time exceeded"
-//! FACT     hostname is NAME | sees [no] processes of NODE | has own NS | shares NS with NODE
+//! FACT     hostname is NAME | domainname is NAME
+//!          | sees [no] THINGS of NODE | sees [no] files of NODE in PATH     THINGS processes sockets "ipc objects"
+//!          | sees pid of NODE as N | sees pid of NODE as the same | sees pid of NODE as another
+//!          | sees uid N of NODE as N | sees gid N of NODE as N
+//!          | has own NS | shares NS with NODE
+//!          | has devices DEV[, DEV…] | has a mount at PATH | has no mount at PATH | has SIZE at PATH
+//!          | has no route to ADDRESS | routes ADDRESS [via ADDRESS] dev DEV
+//!          | writes in PATH | cannot write in PATH
 //!          | resolves NAME to ADDRESS[, ADDRESS…] | resolves NAME to nothing
+//!          SIZE bytes, or a number with k, m, g or t       PATH absolute, without `.`, `..` and `/` at its end
 //! CHANGE   stop NODE | start NODE | replace NODE | connect NODE NET | disconnect NODE NET | rule NODE "COMMAND"
 //!          | cut NODE.DEV | heal NODE.DEV | loss N% NODE.DEV
 //! EXPECT   PROBE OUTCOME | NODE FACT

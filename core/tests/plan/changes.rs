@@ -356,3 +356,21 @@ fn whoever_shared_with_a_replaced_container_is_left_behind_with_its_files() {
     step(&mut planner, &Change::Replace(node("side")));
     assert_eq!(netns(&planner.plan(), "side"), netns(&planner.plan(), "web"));
 }
+
+#[test]
+fn whoever_joined_a_guest_s_processes_lives_as_long_as_their_owner() {
+    let joins = |name: &str, donor: &str| {
+        let pid = PidMode::Container(ContainerRef { node: node(donor), at: at() });
+        seatrial_core::topology::Container { pid, ..container(name, &["front"]) }
+    };
+    let containers = vec![container("base", &["front"]), joins("guest", "base"), joins("second", "guest")];
+    let (mut planner, _) = Planner::new(&topology(vec![network("front")], containers)).unwrap();
+    let runs = |planner: &Planner, name: &str| {
+        let is = |i: &Item| matches!(&i.object, Object::Process(p) if p.node.as_str() == name);
+        planner.plan().items.iter().any(is)
+    };
+    step(&mut planner, &Change::Stop(node("guest")));
+    assert!(!runs(&planner, "guest") && runs(&planner, "second") && runs(&planner, "base"));
+    step(&mut planner, &Change::Stop(node("base")));
+    assert!(!runs(&planner, "second"), "it died with the init of the PID namespace");
+}

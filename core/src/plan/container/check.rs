@@ -7,12 +7,13 @@ use crate::plan::dockerd::Dockerd;
 use crate::plan::network::Net;
 use crate::plan::sandbox::is_unicast;
 use crate::plan::wire::{machine_mac, sysctl_device_of};
+use crate::probe::NsKind;
 use crate::topology::{
     Attachment, Container, ContainerRef, Driver, IpcMode, MacvlanMode, NetworkMode, PidMode,
 };
 
 /// What runc says when a container's process cannot be made.
-const RUNC: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: \
+pub(super) const RUNC: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: \
                     runc create failed: ";
 
 impl Dockerd {
@@ -22,21 +23,10 @@ impl Dockerd {
         if let Some(found) = conflict(spec) {
             return refuse(&format!("conflicting options: {found}"));
         }
-        if self.host.daemon.userns_remap.is_some() && !spec.userns_host {
-            if spec.process.privileged {
-                return refuse(
-                    "privileged mode is incompatible with user namespaces.  You must run the container in the \
-                     host namespace when running privileged mode",
-                );
-            }
-            if matches!(spec.network, NetworkMode::Host) {
-                return refuse("cannot share the host's network namespace when user namespaces are enabled");
-            }
-            if spec.pid == PidMode::Host {
-                return refuse("cannot share the host PID namespace when user namespaces are enabled");
-            }
+        match self.conflict_when_remapped(spec) {
+            Some(found) => refuse(found),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Checks whom a container shares a namespace with. Nothing is said of one that was refused itself.
@@ -63,7 +53,11 @@ impl Dockerd {
         if let Some(IpcMode::Container(donor)) = &spec.ipc {
             let default = &self.host.daemon.default_ipc_mode;
             self.check_donor(donor, "", |ctr| {
-                let shareable = *ctr.spec.ipc.as_ref().unwrap_or(default) == IpcMode::Shareable;
+                let shareable = match ctr.spec.ipc.as_ref().unwrap_or(default) {
+                    IpcMode::None | IpcMode::Private => false,
+                    // Whose it is does not matter: what was joined can be joined.
+                    IpcMode::Shareable | IpcMode::Host | IpcMode::Container(_) => true,
+                };
                 let private = || {
                     format!(
                         "container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
@@ -79,7 +73,8 @@ impl Dockerd {
                 stopped(ctr).map(|why| format!("failed to join PID namespace: {why}"))
             })?;
         }
-        self.check_sysctls(spec)
+        self.check_sysctls(spec)?;
+        self.check_remapped(spec)
     }
 
     /// A container joins others by id: one that was made anew is not the one that is meant.
@@ -118,11 +113,16 @@ impl Dockerd {
     /// Settings must belong to a namespace that is the container's own.
     fn check_sysctls(&self, spec: &Container) -> Result<(), Diagnostic> {
         let refuse = |found: String| Err(Diagnostic::new(spec.at.clone(), format!("{RUNC}{found}")));
-        for key in spec.sysctls.keys() {
+        let on_host = self.owner(NsKind::Network, spec) == self.host.name;
+        for key in spec.sysctls.keys().filter(|key| *key != "kernel.domainname") {
             let ipc = key.starts_with("fs.mqueue.")
                 || ["kernel.msg", "kernel.sem", "kernel.shm"].iter().any(|p| key.starts_with(p));
-            if key.starts_with("net.") && matches!(spec.network, NetworkMode::Host) {
+            if key.starts_with("net.") && on_host {
                 return refuse(format!("sysctl \"{key}\" not allowed in host network namespace"));
+            }
+            // Of one that a container is joined to that has the host's, nothing is said.
+            if ipc && spec.ipc == Some(IpcMode::Host) {
+                return refuse(format!("sysctl \"{key}\" is not allowed in the hosts ipc namespace"));
             }
             if sysctl_device_of(key).is_some() {
                 let found = format!(
@@ -246,15 +246,17 @@ impl Dockerd {
         }
     }
 
-    /// The NIS domain name: that of the container whose network it shares, if it shares one.
+    /// The NIS domain name: that of the setting, or else that of the container whose network it shares, if it does.
     pub(in crate::plan) fn domainname(&self, spec: &Container) -> Option<String> {
-        match &spec.network {
+        let setting = spec.sysctls.get("kernel.domainname").cloned();
+        let written = || match &spec.network {
             NetworkMode::Container(donor) => self.find(donor).and_then(|c| c.spec.domainname.clone()),
             NetworkMode::DefaultBridge(_)
             | NetworkMode::Networks(_)
             | NetworkMode::Host
             | NetworkMode::None => spec.domainname.clone(),
-        }
+        };
+        setting.or_else(written)
     }
 }
 

@@ -7,7 +7,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::addr::{Family, IfName, Transport};
-use crate::probe::{Ask, NsKind, ProbeOptions, Target};
+use crate::probe::{Ask, IdKind, NsKind, Pid, ProbeOptions, Target, Things};
 use crate::topology::NodeName;
 
 const PROBES: [&str; 9] = [
@@ -26,6 +26,69 @@ const PROBES: [&str; 9] = [
 fn a_probe_survives_display() {
     for text in PROBES {
         assert_eq!(text.parse::<Probe>().unwrap().to_string(), text);
+    }
+}
+
+const FACTS: [&str; 24] = [
+    "web hostname is web1",
+    "web domainname is (none)",
+    "web sees processes of no",
+    "web sees no processes of processes",
+    "web sees sockets of db",
+    "web sees no ipc objects of db",
+    "web sees files of db in /data",
+    "web sees no files of db in /",
+    "db sees pid of web as 1",
+    "db sees pid of web as the same",
+    "host sees pid of web as another",
+    "host sees uid 0 of web as 100000",
+    "web sees gid 0 of host as 65534",
+    "web has own ipc",
+    "web shares network with db",
+    "web has devices lo, eth0",
+    "web has a mount at /data",
+    "web has no mount at /dev/shm",
+    "web has 64m at /dev/shm",
+    "web has 4097 at /",
+    "web has no route to 192.0.2.1",
+    "web routes 192.0.2.1 via 172.18.0.1 dev eth0",
+    "web routes fd00::1 dev lan.a",
+    "web cannot write in /data",
+];
+
+#[test]
+fn a_fact_survives_display() {
+    for text in FACTS {
+        assert_eq!(text.parse::<Expectation>().unwrap().to_string(), text);
+    }
+}
+
+#[test]
+fn a_size_is_written_in_its_largest_unit() {
+    for (text, written) in
+        [("65536k", "64m"), ("1048576k", "1g"), ("1025k", "1025k"), ("0", "0"), ("4096", "4k")]
+    {
+        let fact: Fact = format!("has {text} at /dev/shm").parse().unwrap();
+        assert_eq!(fact.to_string(), format!("has {written} at /dev/shm"));
+    }
+}
+
+#[test]
+fn devices_and_addresses_are_asserted_in_any_order() {
+    let fact = |text: &str| text.parse::<Fact>().unwrap();
+    for (so, expected) in [
+        ("has devices lo, eth0", "has devices eth0, lo"),
+        ("resolves db to 10.0.0.2, 10.0.0.3", "resolves db to 10.0.0.3, 10.0.0.2"),
+    ] {
+        assert!(fact(so).meets(&fact(expected)), "{so} / {expected}");
+    }
+    for (so, expected) in [
+        ("has devices lo, eth0", "has devices lo"),
+        ("resolves db to 10.0.0.2", "resolves web to 10.0.0.2"),
+        ("sees no processes of db", "sees no sockets of db"),
+        ("sees pid of db as the same", "sees pid of db as another"),
+    ] {
+        assert!(!fact(so).meets(&fact(expected)), "{so} / {expected}");
     }
 }
 
@@ -74,7 +137,7 @@ fn times_have_units() {
 }
 
 /// Each bad line: what is marked in it, what is found there, and a part of what is expected.
-const BAD: [(&str, &str, &str, &str); 37] = [
+const BAD: [(&str, &str, &str, &str); 54] = [
     ("", "", "unexpected end of the line", "a probe"),
     ("web", "", "unexpected end of the line", "a fact"),
     ("web db:80/tcp refused", "db:80/tcp", "unexpected 'db:80/tcp'", "a fact"),
@@ -121,7 +184,24 @@ const BAD: [(&str, &str, &str, &str); 37] = [
     ("web -> db:80/tcp depends (uid)", "uid", "unexpected 'uid'", "RULE: WHAT"),
     ("web has own net", "net", "unexpected 'net'", "a namespace: network"),
     ("web resolves db to 10.0.0.2, x", "x", "unexpected 'x'", "an address"),
-    ("web sees process of db", "process", "unexpected 'process'", "'processes'"),
+    ("web sees process of db", "process", "unexpected 'process'", "processes, sockets, ipc objects"),
+    ("web sees no pid of db", "pid", "unexpected 'pid'", "ipc objects or files"),
+    ("web sees ipc of db", "of", "unexpected 'of'", "'objects'"),
+    ("web sees files of db", "", "unexpected end of the line", "'in'"),
+    ("web sees files of db in data", "data", "unexpected 'data'", "an absolute path"),
+    ("web sees pid of db as 0", "0", "unexpected '0'", "a number, the same, or another"),
+    ("web sees uid root of db as 0", "root", "unexpected 'root'", "a uid, 0 to"),
+    ("web has devices", "", "unexpected end of the line", "a device"),
+    ("web has devices lo, eth/0", "eth/0", "unexpected 'eth/0'", "a device"),
+    ("web has no eth0", "eth0", "unexpected 'eth0'", "mount or route"),
+    ("web has 64mm at /dev/shm", "64mm", "unexpected '64mm'", "as in 64m"),
+    ("web has 16777216t at /", "16777216t", "unexpected '16777216t'", "as in 64m"),
+    ("web has a mount at /x/", "/x/", "unexpected '/x/'", "an absolute path"),
+    ("web has all", "all", "unexpected 'all'", "own NS, devices NAME"),
+    ("web routes 10.0.0.1 via eth0", "eth0", "unexpected 'eth0'", "an address"),
+    ("web routes 10.0.0.1 eth0", "eth0", "unexpected 'eth0'", "'dev'"),
+    ("web cannot writes in /", "writes", "unexpected 'writes'", "'write'"),
+    ("web writes /", "/", "unexpected '/'", "'in'"),
 ];
 
 #[test]
@@ -240,14 +320,48 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
-fn fact() -> impl Strategy<Value = Fact> {
+fn path() -> impl Strategy<Value = String> {
+    prop_oneof![Just("/".to_owned()), "(/[a-zA-Z0-9_-][!-.0-~]{0,5}){1,3}"]
+}
+
+fn device() -> impl Strategy<Value = IfName> {
+    "[a-z0-9.@-]{1,15}".prop_filter_map("a name", |s| s.parse::<IfName>().ok())
+}
+
+fn things() -> impl Strategy<Value = Things> {
+    let plain = select(vec![Things::Processes, Things::Sockets, Things::IpcObjects]);
+    prop_oneof![plain, path().prop_map(Things::Files)]
+}
+
+fn space_fact() -> impl Strategy<Value = Fact> {
     let kind = || select(NsKind::ALL.to_vec());
+    let pid = prop_oneof![(1..=u32::MAX).prop_map(Pid::Is), Just(Pid::TheSame), Just(Pid::Another)];
+    let id = || 0..u32::MAX;
     prop_oneof![
         "[!-~]{1,9}".prop_map(Fact::Hostname),
-        node().prop_map(Fact::SeesProcesses),
-        node().prop_map(Fact::SeesNoProcesses),
+        "[!-~]{1,9}".prop_map(Fact::Domainname),
+        (things(), node()).prop_map(|(things, node)| Fact::Sees(things, node)),
+        (things(), node()).prop_map(|(things, node)| Fact::SeesNo(things, node)),
+        (node(), pid).prop_map(|(node, pid)| Fact::SeesPid(node, pid)),
+        (select(IdKind::ALL.to_vec()), id(), node(), id())
+            .prop_map(|(kind, id, node, seen)| Fact::SeesId(kind, id, node, seen)),
         kind().prop_map(Fact::HasOwn),
         (kind(), node()).prop_map(|(kind, node)| Fact::Shares(kind, node)),
+    ]
+}
+
+fn fact() -> impl Strategy<Value = Fact> {
+    prop_oneof![
+        space_fact(),
+        vec(device(), 1..3).prop_map(Fact::HasDevices),
+        path().prop_map(Fact::HasMount),
+        path().prop_map(Fact::HasNoMount),
+        (any::<u64>(), path()).prop_map(|(bytes, path)| Fact::HasSize(bytes, path)),
+        (0..1024u64, 0..4u32, path()).prop_map(|(n, unit, path)| Fact::HasSize(n << (10 * unit), path)),
+        any_address().prop_map(Fact::HasNoRoute),
+        (any_address(), of(any_address()), device()).prop_map(|(to, via, dev)| Fact::Routes(to, via, dev)),
+        path().prop_map(Fact::Writes),
+        path().prop_map(Fact::CannotWrite),
         ("[a-z.]{1,9}", vec(any_address(), 0..3)).prop_map(|(name, to)| Fact::Resolves(name, to)),
     ]
 }
@@ -260,7 +374,7 @@ fn expectation() -> impl Strategy<Value = Expectation> {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let device = || (node(), "[a-z0-9.@-]{1,15}".prop_filter_map("a name", |s| s.parse::<IfName>().ok()));
+    let device = || (node(), device());
     prop_oneof![
         node().prop_map(Change::Stop),
         node().prop_map(Change::Start),

@@ -1,9 +1,10 @@
 //! Options of one service that exclude each other (moby, runconfig; texts observed on Engine 28.5).
 
 use super::load::Findings;
-use super::modes::Mode;
+use super::modes::{Mode, Sharing};
 use super::service::Service;
 use crate::diagnostic::Diagnostic;
+use crate::topology::IpcMode;
 
 /// Refuses what cannot stand together, in Docker's words.
 pub(super) fn check(service: &Service, found: &mut Findings<'_>) {
@@ -13,14 +14,25 @@ pub(super) fn check(service: &Service, found: &mut Findings<'_>) {
         let refused = [
             ("hostname", spec.hostname.is_some(), "conflicting options: hostname and the UTS mode"),
             ("domainname", spec.domainname.is_some(), domain),
+            ("sysctls", spec.sysctls.contains_key("kernel.domainname"), domain),
         ];
         refuse(service, &refused, "no such key with 'uts: host'", found);
+    }
+    let setting = spec.sysctls.keys().find(|name| is_of_ipc(name));
+    if let (Some(Sharing::Alone(IpcMode::Host)), Some(name)) = (&service.ipc, setting) {
+        let words = format!("sysctl \"{name}\" is not allowed in the hosts ipc namespace");
+        refuse(service, &[("sysctls", true, &words)], "no such key with 'ipc: host'", found);
     }
     match &service.mode {
         Some(Mode::Donor(_)) => donor(service, found),
         Some(Mode::Host) => host(service, found),
         Some(Mode::Bridge(_) | Mode::None | Mode::Named(..)) | None => {}
     }
+}
+
+/// Whether a setting belongs to an IPC namespace (man 7 `ipc_namespaces`).
+fn is_of_ipc(name: &str) -> bool {
+    ["fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm"].iter().any(|start| name.starts_with(start))
 }
 
 type Refused<'a> = (&'a str, bool, &'a str);

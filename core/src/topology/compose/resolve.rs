@@ -202,13 +202,13 @@ impl<'a> Resolved<'a> {
         let ipc = match &service.ipc {
             None => None,
             Some(Sharing::Alone(mode)) => Some(mode.clone()),
-            Some(Sharing::Donor(donor)) => names.donor(donor, "ipc", found).map(IpcMode::Container),
+            Some(Sharing::Donor(donor)) => names.donor(donor, "IPC", found).map(IpcMode::Container),
         };
         let pid = match &service.pid {
             None => PidMode::Private,
             Some(Sharing::Alone(())) => PidMode::Host,
             Some(Sharing::Donor(donor)) => {
-                names.donor(donor, "pid", found).map_or(PidMode::Private, PidMode::Container)
+                names.donor(donor, "PID", found).map_or(PidMode::Private, PidMode::Container)
             }
         };
         let external = |link: &WantedLink, found: &mut Findings<'_>| {

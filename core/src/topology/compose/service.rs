@@ -201,6 +201,11 @@ fn sysctl_name(name: &str) -> Result<String, (String, &'static str)> {
             "that option in 'driver_opts' of the service's network, with IFNAME for the device",
         )),
         ["net", _, ..] | ["fs", "mqueue", _, ..] => Ok(name),
+        ["kernel", "domainname"] => Ok(name),
+        ["kernel", "hostname"] => Err((
+            format!("sysctl \"{name}\" is not allowed as it conflicts with the OCI \"hostname\" field"),
+            "the service's 'hostname'",
+        )),
         _ if OWN.contains(&name.as_str()) => Ok(name),
         _ => Err((
             format!("sysctl \"{name}\" is not in a separate kernel namespace"),

@@ -6,7 +6,7 @@ use super::Trial;
 use super::entry::{Entry, Written};
 use crate::addr::Family;
 use crate::diagnostic::{At, Diagnostic, Diagnostics};
-use crate::probe::{Ask, Change, Expectation, Fact, Outcome, Probe, Step};
+use crate::probe::{Ask, Change, Expectation, Outcome, Probe, Step};
 use crate::topology::field;
 use crate::topology::{Container, Host, NetworkMode, NodeName, Topology};
 
@@ -128,11 +128,8 @@ impl Check<'_> {
             }
             Expectation::Fact(node, fact) => {
                 self.node(node, out);
-                match fact {
-                    Fact::SeesProcesses(other) | Fact::SeesNoProcesses(other) | Fact::Shares(_, other) => {
-                        _ = self.node(other, out);
-                    }
-                    Fact::Hostname(_) | Fact::HasOwn(_) | Fact::Resolves(..) => {}
+                if let Some(other) = fact.other() {
+                    self.node(other, out);
                 }
             }
         }
