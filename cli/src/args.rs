@@ -1,10 +1,12 @@
 //! What is typed after `seatrial`.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use seatrial_core::engine::Engine;
+use seatrial_core::linux::state::LabName;
 use seatrial_core::topology::trial::Lane;
 
 const EXIT_STATUS: &str = "\
@@ -32,6 +34,18 @@ pub(crate) enum Command {
     Matrix(Matrix),
     /// Prints what the kernel is asked to make
     Plan(Plan),
+    /// Brings a lab up: the same, alive in namespaces of your own
+    Up(Up),
+    /// Runs a program of yours inside a lab
+    Exec(Exec),
+    /// Lists the nodes of labs, as docker ps does
+    Ps(Ps),
+    /// Lists networks, as docker network ls does
+    Networks(Networks),
+    /// Lists the bridges of a lab's host, as brctl show does
+    Bridges(Bridges),
+    /// Takes labs down
+    Down(Down),
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +103,84 @@ pub(crate) struct Plan {
     pub(crate) format: PlanFormat,
     #[command(flatten)]
     pub(crate) options: InputOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// What to call it; the project's name where nobody says
+    #[arg(long, value_name = "LAB")]
+    pub(crate) name: Option<LabName>,
+    #[command(flatten)]
+    pub(crate) options: InputOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    #[command(flatten)]
+    pub(crate) which: WhichLab,
+    /// A variable for the program, NAME=VALUE, or NAME with the value it has here; can be given several times
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<OsString>,
+    /// Where the program is run; the service's working_dir or / where nobody says
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) workdir: Option<PathBuf>,
+    /// Inside which node: host, a machine of the LAN, a service
+    pub(crate) node: String,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    #[command(flatten)]
+    pub(crate) which: WhichLab,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Networks {
+    /// A compose file, a trial file, or a project's folder, in place of a lab
+    #[arg(conflicts_with = "lab")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) which: WhichLab,
+    /// Of this host, where there are several
+    #[arg(long, value_name = "NODE", default_value = "host")]
+    pub(crate) host: String,
+    #[command(flatten)]
+    pub(crate) options: InputOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bridges {
+    #[command(flatten)]
+    pub(crate) which: WhichLab,
+    /// Of this host, where there are several
+    #[arg(long, value_name = "NODE", default_value = "host")]
+    pub(crate) host: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Down {
+    /// Which; the only one where nobody says
+    #[arg(value_name = "LAB", conflicts_with = "all")]
+    pub(crate) labs: Vec<LabName>,
+    /// All of them
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// Which lab is meant.
+#[derive(Debug, Args)]
+pub(crate) struct WhichLab {
+    /// Which lab; the only one where nobody says
+    #[arg(long, value_name = "LAB")]
+    pub(crate) lab: Option<LabName>,
 }
 
 /// What is looked at.

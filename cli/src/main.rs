@@ -7,6 +7,7 @@ mod diagnostics;
 mod disk;
 mod format;
 mod input;
+mod lab;
 mod matrix;
 mod output;
 mod plan;
@@ -30,6 +31,12 @@ fn main() -> ExitCode {
         Command::Trace(args) => trace::run(args),
         Command::Matrix(args) => matrix::run(args),
         Command::Plan(args) => plan::run(args),
+        Command::Up(args) => lab::up(args),
+        Command::Exec(args) => return lab::exec(args),
+        Command::Ps(args) => lab::ps(args),
+        Command::Networks(args) => lab::networks(args),
+        Command::Bridges(args) => lab::bridges(args),
+        Command::Down(args) => lab::down(args),
     };
     answer.unwrap_or_else(Output::from).print()
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anstream::AutoStream;
 use seatrial_core::diagnostic::{Diagnostic, Diagnostics};
+use seatrial_core::linux;
 use seatrial_vmtests::lanes::LaneMissing;
 
 use crate::diagnostics;
@@ -15,7 +16,7 @@ use crate::style::{self, BAD, paint};
 pub(crate) enum Status {
     /// Everything held, or there was nothing to hold.
     Held = 0,
-    /// An expectation failed.
+    /// An expectation failed, or something could not be done.
     Failed = 1,
     /// The input or the usage is wrong.
     BadInput = 2,
@@ -74,8 +75,16 @@ pub(crate) enum Refusal {
     Diagnostics(Diagnostics),
     /// A lane that was asked for cannot run here.
     Lane(LaneMissing),
+    /// This machine would not do something.
+    Machine(linux::Error),
     /// Anything else, in words.
     Words(String),
+}
+
+impl From<linux::Error> for Refusal {
+    fn from(error: linux::Error) -> Self {
+        Self::Machine(error)
+    }
 }
 
 impl From<Diagnostics> for Refusal {
@@ -113,6 +122,8 @@ impl From<Refusal> for Output {
                 (diagnostics::render(&diagnostics, style::columns()), Status::BadInput)
             }
             Refusal::Lane(lane) => (error(lane.to_string()), Status::LaneMissing),
+            Refusal::Machine(cannot) if cannot.missing => (error(cannot.to_string()), Status::LaneMissing),
+            Refusal::Machine(cannot) => (error(cannot.to_string()), Status::Failed),
             Refusal::Words(words) => (error(words), Status::BadInput),
         };
         Self { out: String::new(), err, status }

@@ -172,6 +172,15 @@ impl fmt::Display for Diagnostics {
     }
 }
 
+/// The known word that is spelled most like `word`, where one is near enough to have been meant.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > 64 {
+        return None;
+    }
+    let distances = known.into_iter().map(|key| (strsim::damerau_levenshtein(word, key), key));
+    distances.min().filter(|(distance, _)| *distance <= 1 + word.chars().count() / 3).map(|(_, key)| key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

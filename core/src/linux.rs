@@ -8,6 +8,7 @@
 //! * [`entry`]: one program that is the caller, the stage and every agent, by the name it was called with.
 //! * [`machine`]: what this machine is and has. [`error`]: what could not be done, why, and what the user can do.
 //! * [`stage`]: the process that everything stands on. [`request`]: what it is asked.
+//! * [`lab`]: a stage that outlives its caller; [`state`]: where it is found again.
 //! * [`space`]: namespaces, held by descriptor and entered for a moment. [`keeper`]: a user namespace, and the makers of
 //!   namespaces that belong to it.
 //! * [`net`]: network objects, made over netlink. [`rules`], [`sysctl`], [`files`]: objects that are text.
@@ -28,6 +29,7 @@ pub mod files;
 mod filter;
 mod frame;
 pub mod keeper;
+pub mod lab;
 pub mod machine;
 pub mod net;
 pub mod node;
@@ -42,6 +44,7 @@ pub mod service;
 mod socket;
 pub mod space;
 pub mod stage;
+pub mod state;
 pub mod sysctl;
 
 pub use entry::entry;

@@ -26,6 +26,7 @@ mod dockerd;
 mod filter;
 mod gateway;
 mod ids;
+mod listing;
 mod names;
 mod namespaces;
 mod network;
@@ -39,6 +40,7 @@ pub mod text;
 mod wire;
 
 pub use change::Refused;
+pub use listing::{ListedNetwork, ListedPort};
 pub use planner::{Planner, plan};
 
 /// A namespace's name: that of the node it was made for, or `wire` for the switch between the machines.
@@ -177,6 +179,9 @@ pub struct MountRoot {
     pub tmpfs: Vec<String>,
     /// Volumes.
     pub mounts: Vec<crate::topology::Mount>,
+    /// The folder or the tar archive whose files it is made of; the machine's own programs where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rootfs: Option<String>,
 }
 
 /// A range of ids (man 7 user_namespaces).
@@ -366,6 +371,9 @@ pub struct Process {
     pub privileged: bool,
     /// `user`, as written.
     pub user: Option<String>,
+    /// What runs there in a lab, beside what answers probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<crate::topology::Program>,
 }
 
 /// A docker-proxy: accepts on the host, connects to the container (cmd/docker-proxy).

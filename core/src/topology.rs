@@ -568,6 +568,28 @@ pub struct ProcessOptions {
     pub tmpfs: Vec<String>,
     /// `volumes`: source (none for an anonymous one), target, read-only.
     pub mounts: Vec<Mount>,
+    /// `x-rootfs`, with `entrypoint`, `command`, `environment` and `working_dir`.
+    pub rootfs: Option<RootFs>,
+}
+
+/// A root that stands in for an image, in a lab.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootFs {
+    /// A folder, or a tar archive.
+    pub path: String,
+    /// What runs there; nothing but what answers probes where there is none.
+    pub program: Option<Program>,
+}
+
+/// A program and what it is run with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// The program and its arguments; never empty.
+    pub command: Vec<String>,
+    /// Its environment.
+    pub environment: Vec<(String, String)>,
+    /// Where it runs; `/` where there is none.
+    pub working_dir: Option<String>,
 }
 
 /// One entry of `volumes`.

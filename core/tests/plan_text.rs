@@ -14,7 +14,7 @@ use seatrial_core::plan::{
 };
 use seatrial_core::probe::NsKind;
 use seatrial_core::rules::iptables::parse;
-use seatrial_core::topology::{IpvlanFlag, IpvlanMode, MacvlanMode, Mount};
+use seatrial_core::topology::{IpvlanFlag, IpvlanMode, MacvlanMode, Mount, Program};
 
 fn item(ns: &str, object: Object) -> Item {
     Item { ns: NsName(ns.to_owned()), object }
@@ -30,17 +30,23 @@ fn namespaces() -> Vec<Object> {
         Mount { source: None, target: "/cache".to_owned(), read_only: false },
     ];
     let tmpfs = vec!["/run".to_owned(), "/tmp:size=64m".to_owned()];
-    [
+    vec![
         Namespace::Network,
-        Namespace::Mount(MountRoot { read_only: true, tmpfs, mounts }),
+        Namespace::Mount(MountRoot { read_only: true, tmpfs, mounts: mounts.clone(), rootfs: None }),
+        Namespace::Mount(MountRoot {
+            rootfs: Some("roots/nginx.tar".to_owned()),
+            mounts: mounts[..1].to_vec(),
+            ..MountRoot::default()
+        }),
         Namespace::Ipc { shm_size: Some(64 << 20) },
         Namespace::Pid,
         Namespace::Uts { hostname: "web1".to_owned(), domainname: Some("corp.example".to_owned()) },
         Namespace::User { map: IdMap { inside: 0, outside: 100_000, count: 65_536 } },
         Namespace::Cgroup,
     ]
+    .into_iter()
     .map(Object::Namespace)
-    .to_vec()
+    .collect()
 }
 
 fn links() -> Vec<Object> {
@@ -139,6 +145,7 @@ fn processes() -> Vec<Object> {
         cap_add: vec!["NET_ADMIN".to_owned()],
         cap_drop: vec!["MKNOD".to_owned()],
         privileged: false,
+        program: None,
         user: Some("1000:100".to_owned()),
     };
     let machine = Process {
@@ -148,7 +155,14 @@ fn processes() -> Vec<Object> {
         user: None,
         ..container.clone()
     };
-    vec![Object::Process(container), Object::Process(machine)]
+    let words = |all: &[&str]| all.iter().map(|&word| word.to_owned()).collect();
+    let program = Program {
+        command: words(&["nginx", "-g", "daemon off;"]),
+        environment: vec![("A".to_owned(), "it's".to_owned())],
+        working_dir: None,
+    };
+    let runs = Process { program: Some(program), ..machine.clone() };
+    vec![Object::Process(container), Object::Process(machine), Object::Process(runs)]
 }
 
 fn sockets() -> Vec<Object> {

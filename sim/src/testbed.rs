@@ -95,6 +95,7 @@ impl Bed {
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
             privileged: false,
+            program: None,
             user: None,
         };
         self.with(node, Object::Process(process))

@@ -17,7 +17,7 @@ use super::{agent, node, stage};
 pub const AGENT: &str = "seatrial-agent";
 
 /// Docker's search path for programs (daemon/pkg/oci/defaults.go).
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// To be called first thing in `main` of every program that carries plans out: the exit status, where this process is
 /// one of those that such a program starts from itself; none where a user started it.

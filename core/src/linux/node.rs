@@ -8,6 +8,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
 
 use nix::errno::Errno;
@@ -64,7 +65,7 @@ fn born(control: &UnixStream) -> Result<Option<NodeName>, Error> {
     set_name(c"seatrial-agent").map_err(|e| failed("process", e))?;
     let made = MADE.map(Space::current).into_iter().collect::<io::Result<Vec<_>>>();
     let made = made.map_err(|e| Error::new("hold", format!("namespaces of {node}"), &e))?;
-    let user = user::here(birth.process.user.as_deref());
+    let user = user::below(Path::new("/"), birth.process.user.as_deref());
     init::run_as(user.map_err(|e| Error::words("start", format!("process {node}"), e))?);
     rights::give_up(&birth.process)?;
     say(control, &Ok(()), &made).map_err(|e| Error::new("answer", "the stage", &e))?;
@@ -100,7 +101,8 @@ fn enter(spaces: &[Space]) -> Result<(), Error> {
     Ok(())
 }
 
-fn become_root() -> nix::Result<()> {
+/// Becomes the root of the user namespace that this process is in.
+pub(super) fn become_root() -> nix::Result<()> {
     match setgroups(&[]) {
         // A user namespace whose maker had no right to groups may not change them, and has none (man 2 setgroups).
         Ok(()) | Err(Errno::EPERM) => {}

@@ -21,6 +21,8 @@ pub enum Request {
     Fault(Change),
     /// Answer when so many milliseconds have passed.
     WaitMs(u64),
+    /// Outlive the caller, and let others in by the door: a lab is up.
+    Detach,
 }
 
 /// What a stage answers.

@@ -4,6 +4,8 @@
 //! every process below it, and with the last process of a namespace go the devices, rules and mounts in it
 //! (man 7 pid_namespaces). Nothing has to be undone by hand, and nothing of the machine's is touched.
 
+pub mod door;
+
 mod agent;
 mod enter;
 mod ground;
@@ -11,7 +13,7 @@ mod identity;
 mod launch;
 mod serve;
 
-pub use launch::{Launch, Stage};
+pub use launch::{Launch, Stage, Stay};
 
 pub(super) use enter::main;
 

@@ -162,6 +162,7 @@ impl Dockerd {
                 read_only: process.read_only,
                 tmpfs: process.tmpfs.clone(),
                 mounts: process.mounts.clone(),
+                rootfs: process.rootfs.as_ref().map(|root| root.path.clone()),
             }),
             NsKind::Ipc => {
                 let shm = *self.ipc_mode(&ctr.spec) != IpcMode::None;
@@ -189,6 +190,7 @@ impl Dockerd {
             cap_drop: options.cap_drop.clone(),
             privileged: options.privileged,
             user: options.user.clone(),
+            program: options.rootfs.as_ref().and_then(|root| root.program.clone()),
         };
         item(ctr.node().as_str(), Object::Process(process))
     }

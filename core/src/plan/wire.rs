@@ -109,6 +109,7 @@ fn machine(name: &NodeName, files: &[(&str, String)]) -> Vec<Item> {
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
             privileged: false,
+            program: None,
             user: None,
         }),
     ));

@@ -33,6 +33,7 @@ mod options;
 mod order;
 mod ports;
 mod process;
+mod program;
 mod project;
 mod resolve;
 mod service;

@@ -3,17 +3,9 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+pub(super) use crate::diagnostic::nearest;
 use crate::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::topology::yaml::{Key, Node, Value};
-
-/// The known word that is spelled most like `word`, where one is near enough to have been meant.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if word.len() > 64 {
-        return None;
-    }
-    let distances = known.into_iter().map(|key| (strsim::damerau_levenshtein(word, key), key));
-    distances.min().filter(|(distance, _)| *distance <= 1 + word.chars().count() / 3).map(|(_, key)| key)
-}
 
 /// A value and the key it stands under.
 #[derive(Debug, Clone, Copy)]

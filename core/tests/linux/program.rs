@@ -111,6 +111,7 @@ impl Ground {
             cap_drop: words(with.cap_drop),
             privileged: with.privileged,
             user: with.user.map(str::to_owned),
+            program: None,
         };
         let user = self.keeper.user().unwrap();
         let spaces = self.common.iter().chain(with.spaces.iter().copied());

@@ -369,6 +369,7 @@ mod tests {
                 cap_add: Vec::new(),
                 cap_drop: Vec::new(),
                 privileged: false,
+                program: None,
                 user: None,
             }),
         )

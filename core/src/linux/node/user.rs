@@ -4,12 +4,14 @@
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use serde::{Deserialize, Serialize};
 
 /// A user of the container's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// The user's number.
     pub uid: u32,
@@ -102,14 +104,14 @@ fn number(entry: &[&str], field: usize) -> Option<u32> {
     entry.get(field)?.parse().ok()
 }
 
-/// The user that `text` names here; root where there is none.
+/// The user that `text` names below a root; root where there is none.
 ///
 /// # Errors
 /// As [`User::find`].
-pub(super) fn here(text: Option<&str>) -> Result<User, String> {
+pub(in crate::linux) fn below(root: &Path, text: Option<&str>) -> Result<User, String> {
     // A container without these files has no names.
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
-    text.map_or_else(|| Ok(User::root()), |text| User::find(text, &read("/etc/passwd"), &read("/etc/group")))
+    let read = |path| fs::read_to_string(root.join(path)).unwrap_or_default();
+    text.map_or_else(|| Ok(User::root()), |text| User::find(text, &read("etc/passwd"), &read("etc/group")))
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The stage's process: into namespaces of its own, and then to work.
 
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::process::{self, ExitCode};
 
@@ -10,7 +13,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::unistd::{ForkResult, Pid, dup2_stdout, fork, setsid};
 
 use super::{FOLDER, serve};
 use crate::linux::Error;
@@ -25,6 +28,23 @@ const OTHERS: CloneFlags = CloneFlags::CLONE_NEWNS
 
 /// The stage, with its caller at the other end of a socket.
 pub(crate) fn main(control: UnixStream) -> ExitCode {
+    match door() {
+        Ok(door) => enter(control, door),
+        Err(e) => refuse(&control, &Error::new("open", "the stage's door", &e)),
+    }
+}
+
+/// The socket that standard output is where this is a lab, and nothing in its place.
+fn door() -> io::Result<Option<OwnedFd>> {
+    let given = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    if !given.metadata()?.file_type().is_socket() {
+        return Ok(None);
+    }
+    dup2_stdout(OpenOptions::new().write(true).open("/dev/null")?)?;
+    Ok(Some(given.into()))
+}
+
+fn enter(control: UnixStream, door: Option<OwnedFd>) -> ExitCode {
     let done = user(&control).and_then(|()| {
         unshare(OTHERS).map_err(|e| Error::new("make", "namespaces", &e.into()).missing(HELP))?;
         // SAFETY: this process has one thread, so the child finds every lock free.
@@ -32,11 +52,11 @@ pub(crate) fn main(control: UnixStream) -> ExitCode {
     });
     match done {
         Ok(ForkResult::Parent { child }) => {
-            drop(control);
+            drop((control, door));
             wait(child)
         }
         Ok(ForkResult::Child) => match first() {
-            Ok(()) => serve::run(control),
+            Ok(()) => serve::run(control, door),
             Err(error) => refuse(&control, &error),
         },
         Err(error) => refuse(&control, &error),
@@ -67,6 +87,8 @@ fn first() -> Result<(), Error> {
         move |e: Errno| Error::new("mount", what, &e.into())
     };
     set_pdeathsig(Signal::SIGKILL).map_err(|e| Error::new("start", "the stage", &e.into()))?;
+    // What is typed at the caller's terminal is for the caller alone.
+    setsid().map_err(|e| Error::new("start", "the stage", &e.into()))?;
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(failed("/ as private"))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;

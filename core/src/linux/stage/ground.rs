@@ -10,7 +10,7 @@ use crate::linux::keeper::Keeper;
 use crate::linux::net::Net;
 use crate::linux::process::Node;
 use crate::linux::space::Space;
-use crate::plan::{Item, MountRoot, NsName, Object, PlanOp};
+use crate::plan::{Item, MountRoot, NsName, Object, PlanOp, Process};
 use crate::probe::{Change, Fault, NsKind};
 use crate::topology::NodeName;
 
@@ -19,6 +19,7 @@ mod make;
 mod service;
 mod space;
 mod unmake;
+mod visit;
 mod wire;
 
 use service::Service;
@@ -46,6 +47,7 @@ struct Actor {
     node: Node,
     agent: Rc<Agent>,
     network: NsName,
+    process: Process,
 }
 
 impl Ground {

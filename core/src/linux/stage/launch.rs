@@ -17,12 +17,23 @@ use crate::linux::request::{Answer, Request};
 use crate::plan::{Item, Namespace, Object, Plan, PlanOp};
 
 /// How a stage is launched.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Launch {
     /// The program that is the stage, and every agent on it: one that calls [`entry`](crate::linux::entry) first.
     pub program: PathBuf,
     /// The first id that an ordinary user has beside root's, of those that /etc/subuid grants.
     pub first_id: u32,
+    /// What a stage needs that is to outlive its caller.
+    pub lab: Option<Stay>,
+}
+
+/// What a stage needs that is to outlive its caller.
+#[derive(Debug)]
+pub struct Stay {
+    /// A Unix socket, for others to call at when the caller has ended. The caller binds it; the stage listens.
+    pub door: OwnedFd,
+    /// What the stage's processes complain of goes here.
+    pub log: OwnedFd,
 }
 
 impl Launch {
@@ -33,7 +44,7 @@ impl Launch {
             let Object::Namespace(Namespace::User { map }) = object else { return None };
             (map.outside > 0).then_some(map.outside)
         });
-        Self { program: program.to_owned(), first_id: remapped.unwrap_or(1) }
+        Self { program: program.to_owned(), first_id: remapped.unwrap_or(1), lab: None }
     }
 }
 
@@ -56,6 +67,9 @@ impl Stage {
         let (control, theirs) = UnixStream::pair().map_err(failed)?;
         let mut command = Command::new(&launch.program);
         command.arg0(NAME).stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).env("PATH", path());
+        if let Some(Stay { door, log }) = &launch.lab {
+            command.stdout(door.try_clone().map_err(failed)?).stderr(log.try_clone().map_err(failed)?);
+        }
         let process = command.spawn().map_err(failed)?;
         // The command holds the other end too: only without it does a dead stage's silence end.
         drop(command);
@@ -105,6 +119,22 @@ impl Stage {
             answers.insert(id, what);
         }
         Ok(answers.into_values().collect())
+    }
+
+    /// Lets the stage live on after this process; others call at its door.
+    ///
+    /// # Errors
+    /// Where it cannot: then it has ended, as whatever is dropped.
+    pub fn detach(mut self) -> Result<(), Error> {
+        match self.ask(Request::Detach)? {
+            Answer::Failed(error) => Err(error),
+            Answer::Done => {
+                // What is dropped is ended. The process between this one and the stage goes when this one does.
+                std::mem::forget(self);
+                Ok(())
+            }
+            other @ (Answer::Outcome(_) | Answer::Otherwise(_)) => Err(unasked(&other)),
+        }
     }
 
     fn send(&mut self, request: &Numbered<Request>) -> Result<(), Error> {

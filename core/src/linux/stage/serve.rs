@@ -1,6 +1,7 @@
 //! The stage at work: requests come in, answers go out, as many at a time as are asked.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -12,18 +13,19 @@ use tokio::runtime::Builder;
 use tokio::sync::Mutex;
 use tokio::task::{LocalSet, spawn_local};
 
+use super::door::Door;
 use super::enter::greet;
 use super::ground::Ground;
 use crate::linux::Error;
 use crate::linux::order::Numbered;
 use crate::linux::request::{Answer, Request};
 
-/// Serves the caller until it has ended.
-pub(super) fn run(control: StdStream) -> ExitCode {
+/// Serves the caller until it has ended, and a lab's callers until somebody ends it.
+pub(super) fn run(control: StdStream, door: Option<OwnedFd>) -> ExitCode {
     let runtime = Builder::new_current_thread().enable_all().build();
     let done = runtime.and_then(|runtime| {
         greet(&control, &Ok(()))?;
-        LocalSet::new().block_on(&runtime, serve(control))
+        LocalSet::new().block_on(&runtime, serve(control, door))
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -31,21 +33,23 @@ pub(super) fn run(control: StdStream) -> ExitCode {
     }
 }
 
-async fn serve(control: StdStream) -> io::Result<()> {
+async fn serve(control: StdStream, door: Option<OwnedFd>) -> io::Result<()> {
     control.set_nonblocking(true)?;
     let (requests, answers) = UnixStream::from_std(control)?.into_split();
     let answers = Rc::new(Mutex::new(answers));
     let ground = Rc::new(Mutex::new(Ground::default()));
+    let door = Rc::new(Door::new(door));
     let mut requests = BufReader::new(requests).lines();
     while let Some(line) = requests.next_line().await? {
         let Numbered { id, what } = serde_json::from_str(&line)?;
-        let (answers, ground) = (Rc::clone(&answers), Rc::clone(&ground));
+        let (answers, ground, door) = (Rc::clone(&answers), Rc::clone(&ground), Rc::clone(&door));
         spawn_local(async move {
-            let what = answer(&ground, what).await;
+            let what = answer(&ground, &door, what).await;
             // A caller that is gone wants no answer; the loop above sees it too.
             let _ = tell(&answers, &Numbered { id, what }).await;
         });
     }
+    door.until_the_end().await;
     Ok(())
 }
 
@@ -56,7 +60,7 @@ async fn tell(answers: &Mutex<OwnedWriteHalf>, answer: &Numbered<Answer>) -> io:
 }
 
 /// Does what is asked. Changes come one after another, and no question is asked in the middle of one.
-async fn answer(ground: &Mutex<Ground>, request: Request) -> Answer {
+async fn answer(ground: &Rc<Mutex<Ground>>, door: &Door, request: Request) -> Answer {
     let done = match request {
         Request::Apply(operations) => ground.lock().await.apply(&operations).await.map(|()| Answer::Done),
         Request::Ask(probe) => {
@@ -75,6 +79,7 @@ async fn answer(ground: &Mutex<Ground>, request: Request) -> Answer {
             tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
             Ok(Answer::Done)
         }
+        Request::Detach => door.open(ground).map(|()| Answer::Done),
     };
     done.unwrap_or_else(Answer::Failed)
 }

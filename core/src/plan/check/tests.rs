@@ -52,6 +52,7 @@ fn process(node: &str) -> Process {
         cap_add: vec![],
         cap_drop: vec![],
         privileged: false,
+        program: None,
         user: None,
     }
 }

@@ -3,6 +3,7 @@
 use super::{exec, kept, netns, shell};
 use crate::plan::{File, IdMap, MountRoot, Namespace, NsName, Process};
 use crate::probe::NsKind;
+use crate::topology::Program;
 
 /// What Docker lets a container do (moby: oci/caps/defaults.go).
 const CAPABILITIES: [&str; 14] = [
@@ -68,13 +69,18 @@ fn user(ns: &NsName, map: IdMap, keep: &str) -> String {
 /// What a node finds mounted, as a script that its process runs first, in a mount namespace of its own.
 fn mounts(ns: &NsName, root: &MountRoot) -> String {
     let mut script = String::from("#!/bin/sh\nset -eu\n");
+    script += &root.rootfs.as_deref().map(own_root).unwrap_or_default();
+    let at = |target: &str| match root.rootfs {
+        Some(_) => format!("$d/root{}", shell::quote(target)),
+        None => shell::quote(target),
+    };
     for tmpfs in &root.tmpfs {
         let (target, options) = tmpfs.split_once(':').map_or((tmpfs.as_str(), None), |(t, o)| (t, Some(o)));
         let options = options.map(|o| format!("-o {} ", shell::quote(o))).unwrap_or_default();
-        script += &format!("mount -t tmpfs {options}tmpfs {}\n", shell::quote(target));
+        script += &format!("mount -t tmpfs {options}tmpfs {}\n", at(target));
     }
     for mount in &root.mounts {
-        let target = shell::quote(&mount.target);
+        let target = at(&mount.target);
         script += &match &mount.source {
             Some(source) => format!("mount --bind {} {target}\n", shell::quote(source)),
             None => format!("mount -t tmpfs volume {target}\n"),
@@ -84,10 +90,24 @@ fn mounts(ns: &NsName, root: &MountRoot) -> String {
         }
     }
     if root.read_only {
-        script += "mount -o remount,bind,ro /\n";
+        script +=
+            &format!("mount -o remount,bind,ro {}\n", if root.rootfs.is_some() { "$d/root" } else { "/" });
     }
-    script += "exec \"$@\"\n";
+    script += if root.rootfs.is_some() { "exec chroot $d/root \"$@\"\n" } else { "exec \"$@\"\n" };
     shell::feed(&format!("install -Dm755 /dev/stdin {}", kept(ns, "mounts")), &script)
+}
+
+/// A root of the files of a folder or an archive; what is written there goes with the node.
+fn own_root(path: &str) -> String {
+    let (lower, unpack) = if path.ends_with(".tar") {
+        ("$d/lower".to_owned(), format!("mkdir $d/lower && tar -xf {} -C $d/lower\n", shell::quote(path)))
+    } else {
+        (shell::quote(path), String::new())
+    };
+    format!(
+        "d=$(mktemp -d)\nmount -t tmpfs root $d\n{unpack}mkdir $d/upper $d/work $d/root\nmount -t overlay -o \
+         lowerdir={lower},upperdir=$d/upper,workdir=$d/work root $d/root\n"
+    )
 }
 
 pub(super) fn remove(ns: &NsName, namespace: &Namespace) -> String {
@@ -119,7 +139,7 @@ pub(super) fn file(ns: &NsName, file: &File) -> String {
     shell::feed(&format!("install -Dm644 /dev/stdin {path}"), &file.content)
 }
 
-/// A process that does nothing, in every namespace it is to be in; what is mounted comes last, over a copy of what
+/// A process that does nothing, or what runs there, in every namespace it is to be in; what is mounted comes last, over a copy of what
 /// `ip netns exec` mounts.
 pub(super) fn process(ns: &NsName, process: &Process) -> String {
     let of = |kind: NsKind| process.namespaces.get(&kind).unwrap_or(ns);
@@ -133,7 +153,17 @@ pub(super) fn process(ns: &NsName, process: &Process) -> String {
         command += &privileges(process);
     }
     let comment = container.map(|name| format!("  # container {name}")).unwrap_or_default();
-    format!("{command} sleep infinity & echo $! >{}{comment}", kept(ns, "process"))
+    let program = process.program.as_ref().map_or_else(|| "sleep infinity".to_owned(), program);
+    format!("{command} {program} & echo $! >{}{comment}", kept(ns, "process"))
+}
+
+/// A program with its environment and its place.
+fn program(program: &Program) -> String {
+    let place = program.working_dir.as_deref().unwrap_or("/");
+    let variables = program.environment.iter().map(|(name, value)| format!("{name}={value}"));
+    let words = variables.chain(program.command.iter().cloned());
+    let words: Vec<String> = words.map(|word| shell::quote(&word).to_string()).collect();
+    format!("env -C {} {}", shell::quote(place), words.join(" "))
 }
 
 /// The process is a child of the `nsenter` that was started.

@@ -24,6 +24,7 @@ enum Rule {
 /// The rule for the value at a path of keys; what changes no network is replaced.
 fn rule(path: &[&str]) -> Rule {
     match path {
+        ["services", _, "environment"] => Rule::Lists,
         ["services", _, key] if keys::SERVICE_READ_PAST.contains(key) => Rule::Replace,
         ["services", _, "dns" | "dns_opt" | "dns_search" | "extra_hosts" | "sysctls" | "tmpfs"] => {
             Rule::Lists

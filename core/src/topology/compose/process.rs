@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{check, keys};
+use super::{check, keys, program};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::topology::field::Field;
 use crate::topology::yaml::{Node, Value};
@@ -66,6 +66,7 @@ pub(super) fn read(node: &Node, root: &Node, out: &mut Diagnostics) -> ProcessOp
         read_only: field("read_only").and_then(|f| f.boolean(out)).unwrap_or(false),
         tmpfs: field("tmpfs").map(|f| tmpfs(f, out)).unwrap_or_default(),
         mounts: Vec::new(),
+        rootfs: program::read(node, out),
     };
     let mut places = BTreeMap::new();
     for entry in field("volumes").map(|f| f.list(out)).unwrap_or_default() {

@@ -82,7 +82,7 @@ impl Ground {
             self.hold(ns, space);
         }
         self.listen_for_echoes(network)?;
-        let actor = Actor { node, agent, network: network.clone() };
+        let actor = Actor { node, agent, network: network.clone(), process: process.clone() };
         self.nodes.insert(process.node.clone(), actor);
         Ok(())
     }
