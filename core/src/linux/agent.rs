@@ -3,6 +3,7 @@
 //!
 //! * `listen`, `datagram`: sockets that answer questions, and browsers.
 //! * `ask`, `echo`: questions and what comes of them; `told`: what ICMP errors mean.
+//! * `raw`, `frame`, `dance`: questions in crafted frames, their bytes, and TCP's part in them.
 //! * `resolve`: names, as libc has them.
 //! * `words`: what askers and listeners say to each other; `socket`: their options.
 
@@ -27,9 +28,12 @@ use crate::probe::{Ask, Outcome, Probe, Target};
 use crate::topology::NodeName;
 
 mod ask;
+mod dance;
 mod datagram;
 mod echo;
+mod frame;
 mod listen;
+mod raw;
 mod resolve;
 mod socket;
 mod told;
@@ -38,7 +42,7 @@ pub(in crate::linux) mod words;
 /// How long a line is at most, in bytes.
 const LINE_BYTES: usize = 64 * 1024;
 /// How many questions are under way at once; orders that follow wait.
-const QUESTIONS: usize = 512;
+const QUESTIONS: usize = 256;
 /// How many replies wait for the stage to read them.
 const REPLIES: usize = 64;
 
@@ -171,7 +175,7 @@ impl Agent {
 }
 
 /// Asks a question; a name is resolved first, and its first address is asked.
-async fn put(nonce: u64, probe: &Probe, _via: Option<MacAddr>, node: &NodeName) -> Result<Outcome, Error> {
+async fn put(nonce: u64, probe: &Probe, via: Option<MacAddr>, node: &NodeName) -> Result<Outcome, Error> {
     let address = match &probe.target {
         Target::Address(address) => Some(*address),
         Target::Name(name) => resolve::resolve(name, probe.family).await?.first().copied(),
@@ -179,6 +183,8 @@ async fn put(nonce: u64, probe: &Probe, _via: Option<MacAddr>, node: &NodeName) 
     let Some(address) = address else { return Ok(Outcome::UnknownName) };
     let question = |port| Question { nonce, to: SocketAddr::new(address, port), options: probe.options };
     match probe.ask {
+        what @ Ask::Port(_, port) if probe.options.raw => raw::ask(what, question(port), via, node).await,
+        what @ Ask::Echo if probe.options.raw => raw::ask(what, question(0), via, node).await,
         Ask::Port(transport, port) => ask::ask(transport, question(port)).await,
         Ask::Echo => echo::echo(question(0), node).await,
     }

@@ -11,6 +11,9 @@ sockopt_impl!(
     AttachFilter, SetOnly, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, sock_fprog
 );
 
+/// Takes nothing.
+pub(super) const NOTHING: [sock_filter; 1] = [ret(0)];
+
 /// Lets a socket take only what a program says. What has come before stays.
 pub(super) fn attach(fd: &OwnedFd, program: &[sock_filter]) -> nix::Result<()> {
     let mut program = program.to_vec();

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Shutdown};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio, id};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use nix::sched::unshare;
 use seatrial_core::linux::agent;
@@ -25,6 +25,7 @@ struct Machine {
     space: Space,
     write: UnixStream,
     read: BufReader<UnixStream>,
+    agent: Option<JoinHandle<()>>,
 }
 
 impl Bed {
@@ -89,12 +90,24 @@ impl Bed {
         self.machines[name].space.inside(work).unwrap()
     }
 
+    /// A machine's network namespace.
+    pub(crate) fn space(&self, name: &str) -> &Space {
+        &self.machines[name].space
+    }
+
     /// Sends an order, and its number.
     pub(crate) fn order(&mut self, name: &str, what: Order) -> u64 {
         self.orders += 1;
         let order = serde_json::to_string(&Numbered { id: self.orders, what }).unwrap();
         self.say(name, &order);
         self.orders
+    }
+
+    /// Closes an agent's socket, and waits until it has ended.
+    pub(crate) fn close(&mut self, name: &str) {
+        let machine = self.machines.get_mut(name).unwrap();
+        machine.write.shutdown(Shutdown::Write).unwrap();
+        machine.agent.take().unwrap().join().unwrap();
     }
 
     /// Sends a line.
@@ -133,8 +146,31 @@ impl Bed {
     /// Asks, and the whole reply.
     pub(crate) fn put(&mut self, probe: &str) -> Reply {
         let probe: Probe = probe.parse().unwrap();
-        let (from, nonce) = (probe.from.0.clone(), 0xfeed_0000 + self.orders);
+        let from = probe.from.0.clone();
+        let nonce = self.nonce();
         self.obey(&from, Order::Ask { nonce, probe, via: None })
+    }
+
+    /// The number of the next question.
+    pub(crate) const fn nonce(&self) -> u64 {
+        0xfeed_0000 + self.orders
+    }
+
+    /// Asks many questions at once, and what came of each.
+    pub(crate) fn ask_all(&mut self, probes: &[&str]) -> Vec<String> {
+        let mut asked = BTreeMap::new();
+        for (at, text) in probes.iter().enumerate() {
+            let probe: Probe = text.parse().unwrap();
+            let (from, nonce) = (probe.from.0.clone(), self.nonce());
+            asked.insert(self.order(&from, Order::Ask { nonce, probe, via: None }), (at, from));
+        }
+        let mut outcomes = vec![String::new(); probes.len()];
+        for from in asked.values().map(|(_, from)| from.clone()).collect::<Vec<_>>() {
+            let reply = self.reply(&from);
+            let Reply::Outcome(outcome) = reply.what else { unreachable!("{reply:?}") };
+            outcomes[asked[&reply.id].0] = outcome.to_string();
+        }
+        outcomes
     }
 }
 
@@ -159,7 +195,7 @@ fn machine(name: &'static str) -> Machine {
     assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
     let (here, there) = UnixStream::pair().unwrap();
     // A thread is born in the namespace of the one that makes it.
-    thread::spawn(move || {
+    let agent = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         there.set_nonblocking(true).unwrap();
         runtime.block_on(async {
@@ -168,5 +204,5 @@ fn machine(name: &'static str) -> Machine {
         });
     });
     home.enter().unwrap();
-    Machine { space, write: here.try_clone().unwrap(), read: BufReader::new(here) }
+    Machine { space, write: here.try_clone().unwrap(), read: BufReader::new(here), agent: Some(agent) }
 }

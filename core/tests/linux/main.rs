@@ -2,6 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod agent;
+mod agent_control;
+mod agent_echo;
+mod agent_errors;
+mod agent_names;
+mod agent_options;
+mod agent_raw;
+mod agent_streams;
 mod alone;
 mod bed;
 mod keeper;

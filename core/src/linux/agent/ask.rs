@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::libc::linger;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, connect, getpeername, getsockopt, recv, send, sockopt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::time::timeout;
@@ -136,6 +137,11 @@ async fn by_stream(transport: Transport, question: Question) -> Result<Outcome, 
     }
     .map_err(|errno| failed("set", "IP_RECVERR", errno))?;
     let lost = |cause| Error::new("ask", question.to.to_string(), &cause);
+    if matches!(question.options.source, Some((_, Some(_)))) {
+        // A port that is asked for is wanted again before TIME_WAIT is over.
+        let now = linger { l_onoff: 1, l_linger: 0 };
+        socket::option(&fd, sockopt::Linger, &now).map_err(|errno| failed("set", "SO_LINGER", errno))?;
+    }
     let stream = tokio::net::TcpStream::from_std(TcpStream::from(fd)).map_err(lost)?;
     Ok(talk(stream, question).await)
 }
@@ -173,7 +179,7 @@ async fn talk(mut stream: tokio::net::TcpStream, question: Question) -> Outcome 
     }
     loop {
         if let Some(answer) = Answer::read(&heard).filter(|answer| answer.nonce == question.nonce) {
-            return reached(answer);
+            return answer.into();
         }
         // Closed and reset without an answer are one.
         match stream.read_buf(&mut heard).await {
@@ -188,7 +194,7 @@ async fn by_datagram(question: Question) -> Result<Outcome, Failure> {
     question.connect(&fd)?;
     let take = |bytes: &[u8]| {
         let answer = Answer::read(bytes).filter(|answer| answer.nonce == question.nonce);
-        answer.map(reached)
+        answer.map(Outcome::from)
     };
     exchange(question, fd, &question.to_bytes(), take, |_| true).await
 }
@@ -230,8 +236,4 @@ pub(super) async fn exchange(
             Err(errno) => return Err(failed("hear from", question.to.to_string(), errno).into()),
         }
     }
-}
-
-fn reached(answer: Answer) -> Outcome {
-    Outcome::Reaches { node: answer.node, port: Some(answer.port), from: Some(answer.saw) }
 }

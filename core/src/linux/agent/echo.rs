@@ -66,7 +66,7 @@ const fn kinds(family: Family) -> (u8, u8) {
 }
 
 /// Tells echoes of one raw socket from those of another.
-const fn identifier(nonce: u64) -> u16 {
+pub(super) const fn identifier(nonce: u64) -> u16 {
     let [.., high, low] = nonce.to_be_bytes();
     u16::from_be_bytes([high, low])
 }

@@ -21,7 +21,7 @@ use crate::plan::Listener;
 use crate::topology::NodeName;
 
 /// How many connections a listener serves at once; more wait in the kernel's queue.
-const TALKS: usize = 512;
+const TALKS: usize = 256;
 /// How many wait there.
 const BACKLOG: i32 = 1024;
 /// How long a listener waits that could not accept, as with no descriptor left.

@@ -11,6 +11,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::probe::Outcome;
 use crate::topology::NodeName;
 
 /// How a question begins.
@@ -115,6 +116,12 @@ impl Answer {
             port: u16::from_be_bytes(*port),
             saw: IpAddr::V6(Ipv6Addr::from(*saw)).to_canonical(),
         })
+    }
+}
+
+impl From<Answer> for Outcome {
+    fn from(answer: Answer) -> Self {
+        Self::Reaches { node: answer.node, port: Some(answer.port), from: Some(answer.saw) }
     }
 }
 
