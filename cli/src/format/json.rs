@@ -21,7 +21,8 @@ struct Document<'a> {
     lanes: Vec<&'a str>,
     /// The trials, in the order they were run.
     trials: Vec<Trial<'a>>,
-    /// How many expectations came to which verdict, over all lanes; `refused` counts trials.
+    /// How many expectations came to which verdict, over all lanes; `differ` counts those that lanes answer otherwise,
+    /// and `refused` trials.
     counts: BTreeMap<&'a str, usize>,
 }
 
@@ -130,6 +131,7 @@ pub(crate) fn render(reports: &[Report], lanes: &[Lane]) -> Result<String, serde
             ("failed", counts.failed),
             ("skipped", counts.skipped),
             ("unsupported", counts.unsupported),
+            ("differ", counts.differ),
             ("refused", counts.refused),
         ]),
     })

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sched::unshare;
-use nix::sys::prctl::{set_name, set_pdeathsig};
+use nix::sys::prctl::{set_dumpable, set_name, set_pdeathsig};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Gid, Pid, Uid, fork, setresgid, setresuid};
@@ -237,6 +237,9 @@ fn keep(control: &UnixStream, parent: Option<&Space>) -> io::Result<()> {
     (&*control).read_exact(&mut byte)?;
     setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0))?;
     setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0))?;
+    // Whoever changed his rights may not be looked at by who has none where this program was started (man 2
+    // PR_SET_DUMPABLE), and the stage looks for the namespace here.
+    set_dumpable(true)?;
     // A change of rights takes this back (man 2 PR_SET_PDEATHSIG), so it comes last.
     set_pdeathsig(Signal::SIGKILL)?;
     answer(control, &Ok(None))?;

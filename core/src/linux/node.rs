@@ -88,10 +88,10 @@ fn say(control: &UnixStream, word: &Word, made: &[Space]) -> io::Result<()> {
     pass::send(control.as_fd(), &line, &fds)
 }
 
-/// Goes into namespaces; that of users first, as it gives the right to the others.
+/// Goes into namespaces; that of users last: it gives no right to those that others own, as the host's are.
 fn enter(spaces: &[Space]) -> Result<(), Error> {
     let (users, others): (Vec<_>, Vec<_>) = spaces.iter().partition(|space| space.kind() == NsKind::User);
-    for space in users.iter().chain(&others) {
+    for space in others.iter().chain(&users) {
         let object = format!("{} namespace", space.kind());
         space.enter().map_err(|e| Error::new("enter", object.clone(), &e))?;
         if space.kind() == NsKind::User {

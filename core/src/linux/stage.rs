@@ -22,3 +22,6 @@ pub(super) const NAME: &str = "seatrial-stage";
 
 /// The stage's own folder, on a /run that nobody else sees.
 pub(super) const FOLDER: &str = "/run/seatrial";
+
+/// The folder of named volumes, and of those whose path the machine has not.
+pub(super) const VOLUMES: &str = "/run/seatrial/volumes";

@@ -118,7 +118,10 @@ impl Dockerd {
     /// The kinds of namespaces that a running container has to itself.
     pub(super) fn own_kinds(&self, ctr: &Ctr) -> Vec<NsKind> {
         let own = |kind: &NsKind| matches!(self.owner_as_written(*kind, &ctr.spec), Owner::Own);
-        NsKind::ALL.into_iter().filter(|kind| ctr.is_running() && own(kind)).collect()
+        // The others belong to that of users: it comes first.
+        let users = std::iter::once(NsKind::User);
+        let others = NsKind::ALL.into_iter().filter(|kind| *kind != NsKind::User);
+        users.chain(others).filter(|kind| ctr.is_running() && own(kind)).collect()
     }
 
     /// Whether others than a container are in its namespace of a kind.

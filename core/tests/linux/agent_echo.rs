@@ -2,7 +2,9 @@
 
 use std::os::fd::AsRawFd;
 
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
+};
 use seatrial_core::linux::echo::Echoes;
 
 use crate::alone::alone;
@@ -37,7 +39,8 @@ fn a_thousand_pings_of_a_persons_do_not_hide_an_echo() {
     let mut bed = Bed::pair();
     let echoes = Echoes::open(bed.space("b")).unwrap();
     // Echo requests of identifier 0 without a payload: more than a socket's queue takes.
-    let socket = bed.inside("a", || socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Icmp));
+    let socket =
+        bed.inside("a", || socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Icmp));
     let (socket, to) = (socket.unwrap(), SockaddrIn::new(10, 0, 0, 2, 0));
     for _ in 0..1000 {
         sendto(socket.as_raw_fd(), &[8, 0, 0xf7, 0xff, 0, 0, 0, 0], &to, MsgFlags::empty()).unwrap();

@@ -58,18 +58,28 @@ impl User {
         command.env("HOME", &self.home);
         let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        let become_user = move || -> io::Result<()> {
-            match setgroups(&groups) {
-                // A user namespace whose maker had no right to groups may not change them (man 2 setgroups).
-                Err(nix::Error::EPERM) if groups.is_empty() => {}
-                done => done?,
-            }
-            setgid(gid)?;
-            Ok(setuid(uid)?)
-        };
         // SAFETY: it makes three system calls and touches no memory that is not its own.
-        unsafe { command.pre_exec(become_user) };
+        unsafe { command.pre_exec(move || change(&groups, gid, uid)) };
     }
+
+    /// Makes this process run as this user, without the rights of any other.
+    ///
+    /// # Errors
+    /// Where the user namespace has no such id.
+    pub fn take_on(&self) -> io::Result<()> {
+        let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        change(&groups, Gid::from_raw(self.gid), Uid::from_raw(self.uid))
+    }
+}
+
+fn change(groups: &[Gid], gid: Gid, uid: Uid) -> io::Result<()> {
+    match setgroups(groups) {
+        // A user namespace whose maker had no right to groups may not change them (man 2 setgroups).
+        Err(nix::Error::EPERM) if groups.is_empty() => {}
+        done => done?,
+    }
+    setgid(gid)?;
+    Ok(setuid(uid)?)
 }
 
 fn find_user(user: &str, passwd: &str) -> Result<User, String> {

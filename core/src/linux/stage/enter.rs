@@ -1,9 +1,10 @@
 //! The stage's process: into namespaces of its own, and then to work.
 
+use std::fs::{self, Permissions};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::{self, ExitCode};
 
@@ -15,7 +16,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stdout, fork, setsid};
 
-use super::{FOLDER, serve};
+use super::{FOLDER, VOLUMES, serve};
 use crate::linux::Error;
 
 /// Everything but the user namespace, which comes first: it gives the right to the others.
@@ -98,7 +99,10 @@ fn first() -> Result<(), Error> {
     })?;
     // iptables-legacy keeps its lock here, and nobody else's is to be waited for.
     mount(Some("tmpfs"), "/run", Some("tmpfs"), flags, Some("mode=755")).map_err(failed("/run"))?;
-    std::fs::create_dir(FOLDER).map_err(|e| Error::new("make", FOLDER, &e))
+    let made = fs::create_dir(FOLDER).and_then(|()| fs::create_dir(VOLUMES));
+    // Whose users are remapped makes volumes too.
+    made.and_then(|()| fs::set_permissions(VOLUMES, Permissions::from_mode(0o1777)))
+        .map_err(|e| Error::new("make", FOLDER, &e))
 }
 
 /// Says that there is a step less to go, or why there is no further.

@@ -15,12 +15,14 @@ use crate::probe::{Change, Fault, NsKind};
 use crate::topology::NodeName;
 
 mod ask;
+pub(super) mod fact;
 mod make;
 mod service;
 mod space;
 mod unmake;
 mod visit;
 mod wire;
+mod witness;
 
 use service::Service;
 

@@ -16,9 +16,12 @@ use tokio::task::{LocalSet, spawn_local};
 use super::door::Door;
 use super::enter::greet;
 use super::ground::Ground;
+use super::ground::fact::resolves;
 use crate::linux::Error;
 use crate::linux::order::Numbered;
 use crate::linux::request::{Answer, Request};
+use crate::probe::Fact;
+use crate::topology::NodeName;
 
 /// Serves the caller until it has ended, and a lab's callers until somebody ends it.
 pub(super) fn run(control: StdStream, door: Option<OwnedFd>) -> ExitCode {
@@ -70,10 +73,7 @@ async fn answer(ground: &Rc<Mutex<Ground>>, door: &Door, request: Request) -> An
                 Err(error) => Err(error),
             }
         }
-        Request::Fact(node, fact) => {
-            let _ = (node, fact);
-            Err(Error::words("see", "a fact", "it is not built yet"))
-        }
+        Request::Fact(node, fact) => see(ground, &node, &fact).await,
         Request::Fault(change) => ground.lock().await.fault(&change).map(|()| Answer::Done),
         Request::WaitMs(ms) => {
             tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
@@ -82,4 +82,18 @@ async fn answer(ground: &Rc<Mutex<Ground>>, door: &Door, request: Request) -> An
         Request::Detach => door.open(ground).map(|()| Answer::Done),
     };
     done.unwrap_or_else(Answer::Failed)
+}
+
+/// Whether a fact is so, or what is so instead.
+async fn see(ground: &Mutex<Ground>, node: &NodeName, fact: &Fact) -> Result<Answer, Error> {
+    let (seen, agent) = {
+        let mut ground = ground.lock().await;
+        (ground.observe(node, fact), ground.agent(node)?)
+    };
+    let so = match (seen, fact) {
+        (Some(so), _) => so?,
+        (None, Fact::Resolves(name, _)) => resolves(&agent, name).await?,
+        (None, _) => return Err(Error::words("see", fact.to_string(), "nobody can say")),
+    };
+    Ok(if so.meets(fact) { Answer::Done } else { Answer::Otherwise(format!("{node} {so}")) })
 }

@@ -10,9 +10,7 @@ use super::root::Root;
 use crate::linux::Error;
 use crate::linux::node::options::Options;
 use crate::linux::process::Birth;
-
-/// The stage's own folder of volumes.
-const VOLUMES: &str = "/run/seatrial/volumes";
+use crate::linux::stage::VOLUMES;
 
 /// One mount.
 #[derive(Debug)]

@@ -154,7 +154,7 @@ fn what_is_not_a_question_is_not_answered_or_refused() {
     };
     assert_eq!(with(|b| b.truncate(11)), "ignore");
     assert_eq!(with(|b| b[2] |= 0x80), "ignore", "an answer");
-    assert_eq!(with(|b| b[2] = 5 << 3), "Not implemented", "an update");
+    assert_eq!(with(|b| b[2] = 5 << 3), "Not Implemented", "an update");
     assert_eq!(with(|b| b[5] = 2), "Form Error", "two questions");
     assert_eq!(with(|b| b[5] = 0), "Form Error", "none");
     assert_eq!(with(|b| b.truncate(14)), "Form Error", "half a question");

@@ -14,8 +14,9 @@ use crate::linux::keeper::Keeper;
 use crate::linux::net::Net;
 use crate::linux::space::{Space, flag};
 use crate::linux::{Error, files};
-use crate::plan::{Namespace, NsName};
+use crate::plan::{IdMap, Namespace, NsName};
 use crate::probe::NsKind;
+use crate::topology::NodeName;
 
 impl Ground {
     /// Makes a namespace. Those of mounts and processes are made with the first process in them: there is no other way
@@ -28,7 +29,7 @@ impl Ground {
                 return Ok(());
             }
             Namespace::User { map } => {
-                let keeper = Keeper::start(map)?;
+                let keeper = self.keeper(ns, map)?;
                 self.hold(ns, keeper.user()?);
                 self.keepers.insert(ns.clone(), keeper);
                 return Ok(());
@@ -46,6 +47,16 @@ impl Ground {
         }
         self.hold(ns, space);
         Ok(())
+    }
+
+    /// A user namespace: a machine's has all ids there are and stands beside others'; a container's is below that of its
+    /// machine, whose PID namespace its own is to be made in (kernel/pid_namespace.c, create_pid_namespace).
+    fn keeper(&self, ns: &NsName, map: &IdMap) -> Result<Keeper, Error> {
+        let machine = NsName::from(&NodeName(ns.0.clone()).machine());
+        match self.keepers.get(&machine) {
+            Some(machine) if map.outside > 0 => machine.nested(map),
+            Some(_) | None => Keeper::start(map),
+        }
     }
 
     /// A namespace that belongs to the user namespace of the process that will run in it.
