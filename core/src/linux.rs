@@ -5,7 +5,7 @@
 //!  (cli, vmtests)         PID 1 of it all     one a node: its first process
 //! ```
 //!
-//! * [`entry`]: one program that is the caller, the stage and every agent, by the name it was called with.
+//! * [`mod@entry`]: one program that is the caller, the stage and every agent, by the name it was called with.
 //! * [`machine`]: what this machine is and has. [`error`]: what could not be done, why, and what the user can do.
 //! * [`stage`]: the process that everything stands on. [`request`]: what it is asked.
 //! * [`lab`]: a stage that outlives its caller; [`state`]: where it is found again.

@@ -30,7 +30,7 @@ pub struct LaneMissing {
 /// What lanes run with.
 #[derive(Debug, Clone)]
 pub struct Means {
-    /// A program that calls [`seatrial_core::linux::entry`] first: stages and agents are made of it.
+    /// A program that calls [`seatrial_core::linux::entry()`] first: stages and agents are made of it.
     pub program: PathBuf,
     /// How many trials are run at one time where most of the time is spent waiting.
     pub jobs: NonZeroUsize,

@@ -1,6 +1,6 @@
 //! A node's first process, from within: its namespaces, its root, its rights, and then its work.
 //!
-//! * [`mounts`]: a root of its own, put together from the machine's files.
+//! * `mounts`: a root of its own, put together from the machine's files.
 //! * [`rights`]: capabilities and system calls, as Docker leaves them to a container.
 //! * [`user`]: whom a container's programs run as.
 //! * [`init`]: what the first process of a PID namespace owes the others.

@@ -5,7 +5,7 @@
 
 use seatrial_core::plan::{MountRoot, Namespace, NsName};
 use seatrial_core::probe::{Fact, NsKind};
-use seatrial_core::topology::NodeName;
+use seatrial_core::topology::{Mount as Volume, NodeName};
 
 use super::{Namespaces, Unmet, machine};
 
@@ -192,7 +192,7 @@ impl Namespaces {
     }
 
     /// A bind mount, a volume by name, or one without.
-    fn volume(&self, node: &NodeName, space: &NsName, volume: &seatrial_core::topology::Mount) -> Mount {
+    fn volume(&self, node: &NodeName, space: &NsName, volume: &Volume) -> Mount {
         let machine = self.machine_of(node);
         let (source, writable) = match volume.source.as_deref() {
             None | Some("") => {

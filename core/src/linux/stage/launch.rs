@@ -19,7 +19,7 @@ use crate::plan::{Item, Namespace, Object, Plan, PlanOp};
 /// How a stage is launched.
 #[derive(Debug)]
 pub struct Launch {
-    /// The program that is the stage, and every agent on it: one that calls [`entry`](crate::linux::entry) first.
+    /// The program that is the stage, and every agent on it: one that calls [`entry`](crate::linux::entry()) first.
     pub program: PathBuf,
     /// The first id that an ordinary user has beside root's, of those that /etc/subuid grants.
     pub first_id: u32,
