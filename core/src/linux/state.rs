@@ -26,7 +26,7 @@ const DRAFT: &str = "state.json.new";
 /// What the lab's own processes complain of.
 const LOG: &str = "log";
 /// How often somebody else may take a folder away between two looks at it.
-const MOST_LOOKS: usize = 100;
+const MOST_LOOKS: usize = 10_000;
 
 /// A lab's name: letters, digits, `-`, `_` and `.`, at most 64, the first a letter or a digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
