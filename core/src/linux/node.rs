@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use nix::errno::Errno;
 use nix::sched::unshare;
-use nix::sys::prctl::set_name;
+use nix::sys::prctl::{set_dumpable, set_name};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{ForkResult, Gid, Uid, fork, setgroups, setresgid, setresuid, setsid};
 
@@ -68,6 +68,9 @@ fn born(control: &UnixStream) -> Result<Option<NodeName>, Error> {
     let user = user::below(Path::new("/"), birth.process.user.as_deref());
     init::run_as(user.map_err(|e| Error::words("start", format!("process {node}"), e))?);
     rights::give_up(&birth.process)?;
+    // A change of rights takes this back (man 2 PR_SET_DUMPABLE), and a container's first process is one that whoever
+    // has its users' rights may look at in /proc.
+    set_dumpable(true).map_err(|e| failed("process", e))?;
     say(control, &Ok(()), &made).map_err(|e| Error::new("answer", "the stage", &e))?;
     Ok(Some(birth.process.node))
 }

@@ -1,6 +1,6 @@
 //! All that stands on a stage, by the names of the plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::agent::Agent;
@@ -87,14 +87,21 @@ impl Ground {
         self.net(&ns)?.fault(device, fault)
     }
 
-    /// A namespace is made before the process that runs in it: whose it will be is read ahead.
+    /// A namespace is made before the processes that run in it, and belongs to the users of the first of them: whose it
+    /// will be is read ahead.
     fn note_owners(&mut self, operations: &[PlanOp]) {
+        let mut made = BTreeSet::new();
         for operation in operations {
-            let PlanOp::Add(item) = operation else { continue };
-            let Object::Process(process) = &item.object else { continue };
+            let PlanOp::Add(Item { ns, object }) = operation else { continue };
+            if let Object::Namespace(namespace) = object {
+                made.insert((namespace.kind(), ns.clone()));
+            }
+            let Object::Process(process) = object else { continue };
             let Some(user) = process.namespaces.get(&NsKind::User) else { continue };
             for (kind, name) in &process.namespaces {
-                self.owners.insert((*kind, name.clone()), user.clone());
+                if made.remove(&(*kind, name.clone())) {
+                    self.owners.insert((*kind, name.clone()), user.clone());
+                }
             }
         }
     }
