@@ -6,9 +6,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::unistd::Uid;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{Pid, Uid};
 
-use crate::{Harbour, SHOP, alone, no_process_is_left, pause, until};
+use crate::{Harbour, SHOP, alone, children, no_process_is_left, pause, until};
 
 /// How often the program is killed.
 const MOMENTS: u32 = 50;
@@ -129,6 +132,44 @@ fn up_that_is_interrupted_leaves_nothing() {
 }
 
 #[test]
+fn a_lab_that_was_killed_is_said_to_be_dead_and_cleared_away() {
+    if !alone() {
+        return;
+    }
+    let harbour = Harbour::new(SHOP);
+    let dead = "lab shop was no longer alive, or never came up; removed what was left of it: log, socket, state.json\n";
+    for command in ["ps", "up", "down"] {
+        harbour.up();
+        kill_stages();
+        let said = match command {
+            "up" => harbour.run(&["up", &harbour.file()]),
+            other => harbour.run(&[other]),
+        };
+        assert_eq!(said.status, 0, "{}", said.err);
+        let words = if command == "down" { said.out } else { said.err };
+        assert!(words.ends_with(dead), "{command}: {words}");
+        if command == "up" {
+            harbour.answer(&["down"]);
+        }
+        no_process_is_left();
+        assert!(harbour.left().is_empty());
+    }
+}
+
+/// Kills every stage that `up` has left behind: it becomes this process's child when the one before it has ended.
+fn kill_stages() {
+    let own = std::process::id();
+    let gone = until(|| {
+        let children = fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap();
+        for child in children.split_whitespace().map(|pid| pid.parse().unwrap()) {
+            kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
+        }
+        waitpid(None, Some(WaitPidFlag::WNOHANG)) == Err(Errno::ECHILD)
+    });
+    assert!(gone, "left: {}", children());
+}
+
+#[test]
 fn twenty_labs_come_up_and_go_down_at_once() {
     if !alone() {
         return;
@@ -171,6 +212,46 @@ fn two_that_bring_one_lab_up_agree() {
     let already = both.iter().filter(|output| output.stdout == b"lab shop is up already\n").count();
     assert_eq!(already, 2);
     harbour.answer(&["down"]);
+    no_process_is_left();
+}
+
+/// Runs the program in a mount namespace where its runtime folder is a file system of its own, mounted with `options`.
+fn with_runtime(harbour: &Harbour, options: &str, args: &str) -> (i32, String, String) {
+    let place = harbour.runtime.path().display();
+    let program = env!("CARGO_BIN_EXE_seatrial");
+    let script = format!(
+        "mount -t tmpfs -o {options} none {place} && cd {place} && export XDG_RUNTIME_DIR={place} && {program} {args}; \
+         status=$?; find {place} -mindepth 1; exit $status"
+    );
+    let mut command =
+        harbour.other("unshare", &["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    // Words are broken where a terminal's line would end.
+    let said = text(output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+    (output.status.code().unwrap(), text(output.stdout), said)
+}
+
+#[test]
+fn a_full_disk_and_a_read_only_one_are_errors_and_nothing_stays() {
+    if !alone() {
+        return;
+    }
+    let harbour = Harbour::new(SHOP);
+    let up = format!("up {}", harbour.file());
+    let full = "No space left on device";
+    // The first inode is the root's; then the folder of all labs, that of this one, the log, the state and the socket.
+    for inodes in 1..=5 {
+        let (status, left, err) = with_runtime(&harbour, &format!("size=4m,nr_inodes={inodes}"), &up);
+        assert_eq!((status, left.as_str()), (1, ""), "{inodes} inodes: {err}");
+        assert!(err.contains(full), "{inodes} inodes: {err}");
+    }
+    let (status, left, err) = with_runtime(&harbour, "size=8k", &up);
+    assert_eq!((status, left.as_str()), (1, ""), "{err}");
+    assert!(err.contains(full) && err.contains("state.json"), "{err}");
+    let (status, left, err) = with_runtime(&harbour, "ro", &up);
+    assert_eq!((status, left.as_str()), (1, ""), "{err}");
+    assert!(err.contains("Read-only file system"), "{err}");
     no_process_is_left();
 }
 

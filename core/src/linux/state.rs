@@ -147,7 +147,12 @@ impl Labs {
             match make(&path) {
                 // Whoever had the last lab took the folder of all away.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                made => made.map_err(|e| failed(&e))?,
+                Err(e) => {
+                    // Where labs are in it, it stays.
+                    let _ = fs::remove_dir(&self.path);
+                    return Err(failed(&e));
+                }
+                Ok(()) => {}
             }
             match Berth::lock(name, &path, FlockArg::LockExclusive).map_err(|e| failed(&e))? {
                 Found::Held(berth) => return Ok(berth),

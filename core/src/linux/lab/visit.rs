@@ -77,7 +77,6 @@ pub fn run(entry: Entry, record: &Record, visit: Visit) -> Result<u8, Failure> {
     let failed = |what: &str, e: io::Error| Failure::Refused(Error::new(what, node.as_str(), &e));
     let terminal = Terminal::find();
     let signals = SigSet::from_iter(SIGNALS);
-    // The program itself starts with none blocked: std sees to that.
     signals.thread_block().map_err(|e| failed("watch over", e.into()))?;
     let heard = SignalFd::new(&signals).map_err(|e| failed("watch over", e.into()))?;
     let pids = entry.spaces.iter().find(|space| space.kind() == NsKind::Pid);
@@ -152,6 +151,8 @@ fn give_up(process: &Process) -> Result<(), Error> {
     set_capabilities(None, again).map_err(|e| failed(e.into()))?;
     rights::give_up(process)?;
     set_keep_capabilities(false).map_err(|e| failed(e.into()))?;
+    // What this process's parent waits for is not blocked here (man 7 signal, execve keeps the mask).
+    SigSet::empty().thread_set_mask().map_err(|e| failed(e.into()))?;
     // A change of rights takes this back (man 2 PR_SET_PDEATHSIG), so it comes last.
     set_pdeathsig(Signal::SIGKILL).map_err(|e| failed(e.into()))
 }
