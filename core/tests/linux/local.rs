@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use seatrial_core::linux::net::Net;
 use seatrial_core::linux::space::Space;
-use seatrial_core::plan::NsName;
+use seatrial_core::plan::{Address, NsName};
 use seatrial_core::probe::NsKind;
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
@@ -39,6 +40,18 @@ pub(crate) fn run_paused(test: impl Future<Output = ()>) {
 pub(crate) fn ip(args: &str) {
     let output = Command::new("ip").args(args.split(' ')).output().unwrap();
     assert!(output.status.success(), "ip {args}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Gives `lo` an address that nobody else has, and waits until the kernel takes what comes for it.
+pub(crate) async fn own(address: &str) {
+    let v6 = address.contains(':');
+    ip(&format!("addr add {address} dev lo{}", if v6 { " nodad" } else { "" }));
+    let net = format!("{address}/{}", if v6 { 128 } else { 32 }).parse().unwrap();
+    let address = Address { link: "lo".parse().unwrap(), net, nodad: true };
+    let lo = Net::open(host(), &network()).unwrap();
+    while !lo.takes(&address).unwrap() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// The network namespace of this thread.

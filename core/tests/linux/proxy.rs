@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nix::sched::unshare;
-use seatrial_core::addr::Transport;
 use seatrial_core::addr::Transport::{Sctp, Tcp, Udp};
+use seatrial_core::addr::{Family, Transport};
 use seatrial_core::linux::Error;
 use seatrial_core::linux::proxy::{hold, serve};
 use seatrial_core::linux::service::Running;
@@ -233,6 +233,46 @@ fn a_proxy_listens_and_connects_in_its_own_namespace() {
         let (mut inside, _) = container.accept().await.unwrap();
         client.write_all(b"x").await.unwrap();
         assert_eq!(inside.read_u8().await.unwrap(), b'x');
+    });
+}
+
+#[test]
+fn datagrams_of_two_clients_do_not_mix_and_answers_come_from_the_address_that_was_asked() {
+    if !alone() {
+        return;
+    }
+    run(async {
+        for (family, own, to) in [(Family::V4, "10.9.0.1", "10.9.0.2"), (Family::V6, "fd09::1", "fd09::2")] {
+            let (any, loopback, wide) = match family {
+                Family::V4 => ("0.0.0.0:5353", "127.0.0.1:0", format!("{to}:5353")),
+                Family::V6 => ("[::]:5353", "[::1]:0", format!("[{to}]:5353")),
+            };
+            crate::local::own(own).await;
+            crate::local::own(to).await;
+            let container = UdpSocket::bind(loopback).await.unwrap();
+            let _running = proxy(Udp, any, container.local_addr().unwrap()).unwrap();
+            let client = async || {
+                let mut here = at(any);
+                here.set_ip(own.parse().unwrap());
+                here.set_port(0);
+                let client = UdpSocket::bind(here).await.unwrap();
+                client.connect(&wide).await.unwrap();
+                client
+            };
+            let (one, two) = (client().await, client().await);
+            one.send(b"one").await.unwrap();
+            let (first, to_one) = heard(&container).await;
+            two.send(b"two").await.unwrap();
+            let (second, to_two) = heard(&container).await;
+            assert_eq!((first.as_str(), second.as_str()), ("one", "two"));
+            container.send_to(b"for two", to_two).await.unwrap();
+            container.send_to(b"for one", to_one).await.unwrap();
+            // Connected sockets hear only whom they asked.
+            assert_eq!(heard(&one).await.0, "for one");
+            assert_eq!(heard(&two).await.0, "for two");
+            one.send(b"again").await.unwrap();
+            assert_eq!(heard(&container).await, ("again".to_owned(), to_one));
+        }
     });
 }
 

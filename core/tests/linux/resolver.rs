@@ -23,7 +23,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, advance, timeout};
 
 use crate::alone::alone;
-use crate::local::{host, ip, network, run, run_paused};
+use crate::local::{host, ip, network, own, run, run_paused};
 
 const SOON: Duration = Duration::from_millis(300);
 const UDP: u16 = 40_001;
@@ -164,8 +164,8 @@ fn libc_resolves_the_zones_names() {
             mount(Some(&path), onto.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
         };
         // glibc asks for families of which it has an address beside lo's (AI_ADDRCONFIG).
-        ip("addr add 10.9.0.1 dev lo");
-        ip("addr add fd09::1 dev lo");
+        own("10.9.0.1").await;
+        own("fd09::1").await;
         put("resolv.conf", "nameserver 127.0.0.11\noptions ndots:0\n");
         put("hosts", "127.0.0.1 localhost\n");
         let port_53 = plan::Resolver { udp_port: 53, tcp_port: 53, ..names(&[]) };

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use super::Net;
 use super::socket::Refusal;
 use crate::addr::Family;
+use crate::linux::Error;
 use crate::plan::Address;
 
 /// What a kernel lacks that has no IPv6 at all.
@@ -33,6 +34,20 @@ impl Net {
     pub(super) fn unmake_address(&self, address: &Address) -> Result<(), Refusal> {
         let message = self.address(address)?;
         self.socket.ask(RouteNetlinkMessage::DelAddress(message), 0).map(drop)
+    }
+
+    /// Whether the kernel takes what comes for an address, where its device can carry anything. Of IPv6 it makes the local
+    /// route when it has time (`addrconf_dad_work`, net/ipv6/addrconf.c), also where nobody need be asked whether the
+    /// address is his; until then what comes is lost.
+    ///
+    /// # Errors
+    /// As the kernel says; where there is no such device.
+    pub fn takes(&self, address: &Address) -> Result<bool, Error> {
+        let own = address.net.addr();
+        let takes = || -> Result<bool, Refusal> {
+            Ok(own.is_ipv4() || !self.carries(&address.link)? || self.is_local(own)?)
+        };
+        takes().map_err(|refusal| self.error("look for", format!("the local route of {own}"), refusal))
     }
 
     fn address(&self, address: &Address) -> Result<AddressMessage, Refusal> {

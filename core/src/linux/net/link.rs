@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use super::Net;
 use super::socket::Refusal;
 use crate::addr::{IfName, MacAddr};
+use crate::linux::Error;
 use crate::plan::{BridgePort, Link, LinkKind, NsName, Peer};
 use crate::topology::{IpvlanFlag, IpvlanMode, MacvlanMode};
 
@@ -75,16 +76,42 @@ impl Net {
 
     /// A device's own MAC address.
     pub(super) fn mac(&self, name: &IfName) -> Result<MacAddr, Refusal> {
-        let told = self.socket.ask(RouteNetlinkMessage::GetLink(message(vec![named(name)])), 0)?;
-        let mac = |attribute: &LinkAttribute| {
+        let mac = self.look(name)?.attributes.into_iter().find_map(|attribute| {
             let LinkAttribute::Address(bytes) = attribute else { return None };
             <[u8; 6]>::try_from(&bytes[..]).ok()
-        };
-        let mac = told.iter().find_map(|answer| {
-            let RouteNetlinkMessage::NewLink(link) = answer else { return None };
-            link.attributes.iter().find_map(mac)
         });
         mac.map(MacAddr).ok_or_else(|| Refusal::words(format!("{name} has no MAC address")))
+    }
+
+    /// Whether a device is up, and what is below it is too.
+    pub(super) fn carries(&self, name: &IfName) -> Result<bool, Refusal> {
+        Ok(self.look(name)?.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp))
+    }
+
+    /// Whether a device that can carry something does. The kernel puts its queue in place when it has time
+    /// (`linkwatch_do_dev`, net/core/link_watch.c); until then what is sent by it is lost.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn runs(&self, name: &IfName) -> Result<bool, Error> {
+        match self.look(name) {
+            Ok(link) => {
+                let flags = link.header.flags;
+                Ok(!flags.contains(LinkFlags::LowerUp) || flags.contains(LinkFlags::Running))
+            }
+            // It went with its peer.
+            Err(refusal) if refusal.is(Errno::ENODEV) => Ok(true),
+            Err(refusal) => Err(self.error("look for", format!("link {name}"), refusal)),
+        }
+    }
+
+    fn look(&self, name: &IfName) -> Result<LinkMessage, Refusal> {
+        let told = self.socket.ask(RouteNetlinkMessage::GetLink(message(vec![named(name)])), 0)?;
+        let link = told.into_iter().find_map(|answer| {
+            let RouteNetlinkMessage::NewLink(link) = answer else { return None };
+            Some(link)
+        });
+        link.ok_or_else(|| Refusal::words(format!("the kernel says nothing of {name}")))
     }
 
     fn create(&self, attributes: Vec<LinkAttribute>) -> Result<(), Refusal> {

@@ -1,5 +1,7 @@
 //! Routes and policy rules, as `ip route` and `ip rule` ask for them.
 
+use std::net::IpAddr;
+
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::{
     RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -50,6 +52,22 @@ impl Net {
         ];
         message.attributes = attributes.into_iter().flatten().collect();
         Ok(message)
+    }
+
+    /// Whether what is for an address is for this namespace.
+    pub(super) fn is_local(&self, address: IpAddr) -> Result<bool, Refusal> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(Family::of(address));
+        message.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
+        message.attributes = vec![RouteAttribute::Destination(address.into())];
+        let told = match self.socket.ask(RouteNetlinkMessage::GetRoute(message), 0) {
+            Err(refusal) if refusal.is(Errno::ENETUNREACH) || refusal.is(Errno::EHOSTUNREACH) => {
+                return Ok(false);
+            }
+            told => told?,
+        };
+        let local = |answer: &RouteNetlinkMessage| matches!(answer, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Local);
+        Ok(told.iter().any(local))
     }
 
     pub(super) fn make_rule(&self, rule: &PolicyRule) -> Result<(), Refusal> {

@@ -71,7 +71,7 @@ impl Ground {
                 PlanOp::Announce { ns, link, address } => self.net(ns)?.announce(link, *address)?,
             }
         }
-        Ok(())
+        self.settle().await
     }
 
     /// Does something to the wire of a node's device.

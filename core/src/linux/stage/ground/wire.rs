@@ -1,12 +1,20 @@
 //! What the stage knows of devices without asking the kernel: whose they are, and what they are plugged into.
 
 use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
 
 use super::Ground;
 use crate::addr::{IfName, MacAddr};
 use crate::linux::Error;
+use crate::plan::check::label;
 use crate::plan::{Item, Link, LinkKind, NsName, Object, Peer};
 use crate::topology::NodeName;
+
+/// How long the kernel may take for an address, and how often it is asked.
+const PATIENCE: Duration = Duration::from_secs(30);
+const TICK: Duration = Duration::from_millis(1);
 
 impl Ground {
     /// Notes an object that stands from now on.
@@ -34,6 +42,43 @@ impl Ground {
         let Some(net) = self.nets.get(ns) else { return Ok(()) };
         let links = gone.iter().rev().filter(|item| matches!(item.object, Object::Link(_)));
         links.into_iter().try_for_each(|item| net.remove(&item.object))
+    }
+
+    /// Waits until what stands carries packets: the kernel finishes devices and addresses of IPv6 when it has time.
+    pub(super) async fn settle(&self) -> Result<(), Error> {
+        for Item { ns, object } in &self.standing {
+            let settled = async {
+                while !self.carries(ns, object)? {
+                    sleep(TICK).await;
+                }
+                Ok(())
+            };
+            let late = |_| {
+                let seconds = PATIENCE.as_secs();
+                Error::words(
+                    "use",
+                    format!("{} in {ns}", label(object)),
+                    format!("not ready after {seconds} s"),
+                )
+            };
+            timeout(PATIENCE, settled).await.map_err(late)??;
+        }
+        Ok(())
+    }
+
+    fn carries(&self, ns: &NsName, object: &Object) -> Result<bool, Error> {
+        let net = self.net(ns)?;
+        if let Object::Address(address) = object {
+            // Another may still be asked for: whether it is somebody else's is seen in its time.
+            return Ok(!address.nodad || net.takes(address)?);
+        }
+        let Object::Link(link) = object else { return Ok(true) };
+        let peer = match &link.kind {
+            LinkKind::Veth(peer) => self.nets.get(&peer.ns).map_or(Ok(true), |net| net.runs(&peer.name))?,
+            LinkKind::Bridge | LinkKind::Macvlan { .. } | LinkKind::Ipvlan { .. } => true,
+            LinkKind::Vlan { .. } | LinkKind::Dummy => true,
+        };
+        Ok(peer && net.runs(&link.name)?)
     }
 
     /// Whom a crafted frame for an address is sent to: the machine on the same wire that has it, and else the Docker
