@@ -12,6 +12,7 @@
 //! * [`space`]: namespaces, held by descriptor and entered for a moment. [`keeper`]: a user namespace, and the makers of
 //!   namespaces that belong to it.
 //! * [`net`]: network objects, made over netlink. [`rules`], [`sysctl`], [`files`]: objects that are text.
+//! * [`observe`]: namespaces read back into a plan.
 //! * [`proxy`], [`resolver`]: what Docker serves; [`service`]: what runs until it is dropped, as those do.
 //! * [`process`]: a node's first process, as the stage starts and ends it. [`node`]: the same from within: its
 //!   namespaces, its root, its rights. [`pass`]: descriptors go from one process to another.
@@ -33,6 +34,7 @@ pub mod lab;
 pub mod machine;
 pub mod net;
 pub mod node;
+pub mod observe;
 pub mod order;
 pub mod pass;
 pub mod process;

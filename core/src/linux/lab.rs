@@ -3,7 +3,7 @@
 //! * [`Lab`]: one that is up, and what it can be asked; [`look`]: it is looked for.
 //! * [`raise`], [`end`]: it comes, and it goes.
 //! * [`visit`]: a program is run inside.
-//! * [`bridges`]: the host's bridges, as the kernel has them.
+//! * [`bridges`]: a node's bridges, as the kernel has them.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -2,7 +2,7 @@
 //!
 //! * `socket`: one request at a time, and its answer.
 //! * `link`, `address`, `route`, `neighbour`: what is asked for each object.
-//! * `conntrack`, `announce`, `fault`: what is done besides.
+//! * `dump`: what stands. `conntrack`, `announce`, `fault`: what is done besides.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -11,16 +11,19 @@ use crate::linux::Error;
 use crate::linux::space::Space;
 use crate::plan::check::label;
 use crate::plan::{NsName, Object};
+use crate::probe::NsKind;
 
 mod address;
 mod announce;
 mod conntrack;
+mod dump;
 mod fault;
 mod link;
 mod neighbour;
 mod route;
 mod socket;
 
+pub(in crate::linux) use dump::Told;
 use socket::{Netlink, Refusal};
 
 /// A network namespace, and the socket by which its objects are made.
@@ -43,6 +46,20 @@ impl Net {
             Ok(Self { name: name.clone(), space: own, socket })
         };
         open().map_err(|cause| Error::new("open", format!("netlink in {name}"), &cause))
+    }
+
+    /// Opens the socket inside the network namespace that this thread is in.
+    ///
+    /// # Errors
+    /// Where the kernel gives no socket.
+    pub(super) fn current(name: NsName) -> Result<Self, Error> {
+        let open = || -> io::Result<(Space, Netlink)> {
+            Ok((Space::current(NsKind::Network)?, Netlink::open(netlink_sys::protocols::NETLINK_ROUTE)?))
+        };
+        match open() {
+            Ok((space, socket)) => Ok(Self { name, space, socket }),
+            Err(cause) => Err(Error::new("open", format!("netlink in {name}"), &cause)),
+        }
     }
 
     /// Whose it is.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::observe::Observed;
 use crate::plan::PlanOp;
 use crate::probe::{Change, Fact, Outcome, Probe};
 use crate::topology::NodeName;
@@ -19,6 +20,8 @@ pub enum Request {
     Fact(NodeName, Fact),
     /// Do something to a wire: cut it, heal it, or lose frames on it.
     Fault(Change),
+    /// Say what stands.
+    Observe,
     /// Answer when so many milliseconds have passed.
     WaitMs(u64),
     /// Outlive the caller, and let others in by the door: a lab is up.
@@ -33,6 +36,8 @@ pub enum Answer {
     Done,
     /// What came of a question.
     Outcome(Outcome),
+    /// What stands.
+    Observed(Box<Observed>),
     /// It is otherwise, and how.
     Otherwise(String),
     /// It could not be done.

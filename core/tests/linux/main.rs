@@ -16,6 +16,7 @@ mod local;
 mod mounts;
 mod net;
 mod node;
+mod observe;
 mod program;
 mod proxy;
 mod resolver;

@@ -98,9 +98,9 @@ fn came(expectation: &Expectation, answer: Answer) -> Came {
         (Answer::Done, Expectation::Fact(..)) => (Verdict::Held, None),
         (Answer::Otherwise(so), _) => (otherwise(so), None),
         (Answer::Failed(error), _) => (failed(&error), None),
-        (Answer::Done, Expectation::Probe(..)) | (Answer::Outcome(_), Expectation::Fact(..)) => {
-            (otherwise("the stage answered another question".to_owned()), None)
-        }
+        (Answer::Done, Expectation::Probe(..))
+        | (Answer::Outcome(_), Expectation::Fact(..))
+        | (Answer::Observed(_), _) => (otherwise("the stage answered another question".to_owned()), None),
     }
 }
 
@@ -171,7 +171,7 @@ impl Voyage {
             let answer = self.stage.ask(Request::Fault(change.clone()));
             return match answer {
                 Ok(Answer::Failed(error)) | Err(error) => Err(failed(&error)),
-                Ok(Answer::Done | Answer::Outcome(_) | Answer::Otherwise(_)) => Ok(()),
+                Ok(Answer::Done | Answer::Outcome(_) | Answer::Observed(_) | Answer::Otherwise(_)) => Ok(()),
             };
         }
         let refused = |got| Verdict::Failed { got, trace: Trace::default() };

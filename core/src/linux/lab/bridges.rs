@@ -1,13 +1,15 @@
-//! Bridges, as the kernel shows them under /sys/class/net: where `brctl` reads them too (bridge-utils,
-//! libbridge/libbridge_devif.c).
+//! Bridges, as the kernel tells of them.
 
-use std::fs;
 use std::io;
-use std::path::Path;
+
+use netlink_packet_route::link::{
+    BridgeId, BridgeStpState, InfoBridge, InfoData, LinkAttribute, LinkInfo, LinkMessage,
+};
 
 use super::Entry;
 use crate::linux::Error;
-use crate::linux::space::Space;
+use crate::linux::net::Net;
+use crate::plan::NsName;
 use crate::probe::NsKind;
 
 /// A bridge.
@@ -23,43 +25,51 @@ pub struct Bridge {
     pub ports: Vec<String>,
 }
 
-/// The bridges of a node, sorted by name. This process goes into the node's mount namespace for it, and stays there.
+/// The bridges of a node, sorted by name. This process goes where the node's network is, and stays there.
 ///
 /// # Errors
-/// Where it may not be entered, or shows nothing.
+/// Where it may not be entered, or tells nothing.
 pub fn read(entry: &Entry) -> Result<Vec<Bridge>, Error> {
     let node = &entry.process.node;
-    let failed = |what: &str, e: io::Error| Error::new(what, format!("{node}"), &e);
-    let mount = entry.spaces.iter().find(|space| space.kind() == NsKind::Mount);
-    let enter = || entry.stage.enter().and_then(|()| mount.map_or(Ok(()), Space::enter));
-    enter().map_err(|e| failed("enter", e))?;
-    below(Path::new("/sys/class/net")).map_err(|e| failed("read the bridges of", e))
+    let failed = |e: io::Error| Error::new("enter", format!("{node}"), &e);
+    let network = entry.spaces.iter().find(|space| space.kind() == NsKind::Network);
+    let network = network.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    entry.stage.enter().and_then(|()| network.enter()).map_err(failed)?;
+    Ok(among(&Net::current(NsName::from(node))?.devices()?))
 }
 
-fn below(devices: &Path) -> io::Result<Vec<Bridge>> {
-    let mut bridges = Vec::new();
-    for name in names(devices)? {
-        let device = devices.join(&name);
-        let read = |file: &str| fs::read_to_string(device.join("bridge").join(file));
-        match read("bridge_id") {
-            Ok(id) => bridges.push(Bridge {
-                name,
-                id: id.trim().to_owned(),
-                stp: read("stp_state")?.trim() != "0",
-                ports: names(&device.join("brif"))?,
-            }),
-            // No bridge, or one no more; or no device at all, as `bonding_masters` is.
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(bridges)
+/// The bridges among the devices of a namespace.
+fn among(devices: &[LinkMessage]) -> Vec<Bridge> {
+    let mut bridges: Vec<Bridge> = devices.iter().filter_map(|device| bridge(device, devices)).collect();
+    bridges.sort_by(|a, b| a.name.cmp(&b.name));
+    bridges
 }
 
-fn names(folder: &Path) -> io::Result<Vec<String>> {
-    let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
-    let mut names: Vec<String> =
-        entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    Ok(names)
+fn bridge(device: &LinkMessage, all: &[LinkMessage]) -> Option<Bridge> {
+    let data = device.attributes.iter().find_map(|attribute| {
+        let LinkAttribute::LinkInfo(info) = attribute else { return None };
+        info.iter()
+            .find_map(|i| if let LinkInfo::Data(InfoData::Bridge(data)) = i { Some(data) } else { None })
+    })?;
+    let id = data.iter().find_map(|d| if let InfoBridge::BridgeId(id) = d { Some(id) } else { None })?;
+    let speaks =
+        |d: &InfoBridge| matches!(d, InfoBridge::StpState(state) if *state != BridgeStpState::Disabled);
+    let plug = LinkAttribute::Controller(device.header.index);
+    let plugged = |other: &&LinkMessage| other.attributes.contains(&plug);
+    let mut ports: Vec<String> = all.iter().filter(plugged).filter_map(name).collect();
+    ports.sort();
+    Some(Bridge { name: name(device)?, id: written(id), stp: data.iter().any(speaks), ports })
+}
+
+/// As /sys/class/net has it, where `brctl` reads it (bridge-utils, libbridge/libbridge_devif.c).
+fn written(id: &BridgeId) -> String {
+    let mac: String = id.address.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{:04x}.{mac}", id.priority)
+}
+
+fn name(device: &LinkMessage) -> Option<String> {
+    device
+        .attributes
+        .iter()
+        .find_map(|a| if let LinkAttribute::IfName(name) = a { Some(name.clone()) } else { None })
 }

@@ -10,8 +10,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{
-    ErrorMessage, NLM_F_ACK, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload, NetlinkSerializable, NlasIterator,
+    ErrorMessage, NLM_F_ACK, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload, NetlinkSerializable, NlasIterator,
 };
 use netlink_sys::Socket;
 use nix::errno::Errno;
@@ -84,7 +84,8 @@ impl Netlink {
         Ok(Self { socket, sequence: Cell::new(0) })
     }
 
-    /// Asks for something, and gives back what the kernel tells of it before it says that it is done.
+    /// Asks for something, and gives back what the kernel tells of it before it says that it is done. A list that
+    /// changed while it was told is `EINTR`.
     pub(super) fn ask<T>(&self, what: T, flags: u16) -> Result<Vec<T>, Refusal>
     where
         T: NetlinkSerializable + NetlinkDeserializable + Debug,
@@ -104,6 +105,7 @@ impl Netlink {
 
     fn answer<T: NetlinkDeserializable>(&self, sequence: u32) -> Result<Vec<T>, Refusal> {
         let mut told = Vec::new();
+        let mut torn = false;
         let mut bytes = Vec::with_capacity(ANSWER);
         loop {
             bytes.clear();
@@ -120,11 +122,15 @@ impl Netlink {
                 if message.header.sequence_number != sequence {
                     continue;
                 }
+                torn |= message.header.flags & NLM_F_DUMP_INTR > 0;
                 match message.payload {
                     NetlinkPayload::InnerMessage(inner) => told.push(inner),
                     NetlinkPayload::Error(error) => return outcome(&error).map(|()| told),
                     NetlinkPayload::Done(done) if done.code < 0 => {
                         return Err(Refusal::kernel(-done.code, None));
+                    }
+                    NetlinkPayload::Done(_) if torn => {
+                        return Err(Refusal::kernel(Errno::EINTR as i32, None));
                     }
                     NetlinkPayload::Done(_) => return Ok(told),
                     NetlinkPayload::Noop | NetlinkPayload::Overrun(_) => {}

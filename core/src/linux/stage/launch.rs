@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use super::{NAME, identity};
 use crate::linux::Error;
 use crate::linux::machine::path;
+use crate::linux::observe::Observed;
 use crate::linux::order::Numbered;
 use crate::linux::request::{Answer, Request};
 use crate::plan::{Item, Namespace, Object, Plan, PlanOp};
@@ -90,7 +91,19 @@ impl Stage {
         match self.ask(Request::Apply(operations))? {
             Answer::Failed(error) => Err(error),
             Answer::Done => Ok(()),
-            other @ (Answer::Outcome(_) | Answer::Otherwise(_)) => Err(unasked(&other)),
+            other @ (Answer::Outcome(_) | Answer::Observed(_) | Answer::Otherwise(_)) => Err(unasked(&other)),
+        }
+    }
+
+    /// Says what stands.
+    ///
+    /// # Errors
+    /// What could not be looked at.
+    pub fn observe(&mut self) -> Result<Observed, Error> {
+        match self.ask(Request::Observe)? {
+            Answer::Failed(error) => Err(error),
+            Answer::Observed(observed) => Ok(*observed),
+            other @ (Answer::Done | Answer::Outcome(_) | Answer::Otherwise(_)) => Err(unasked(&other)),
         }
     }
 
@@ -133,7 +146,7 @@ impl Stage {
                 std::mem::forget(self);
                 Ok(())
             }
-            other @ (Answer::Outcome(_) | Answer::Otherwise(_)) => Err(unasked(&other)),
+            other @ (Answer::Outcome(_) | Answer::Observed(_) | Answer::Otherwise(_)) => Err(unasked(&other)),
         }
     }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::{Actor, Ground};
 use crate::linux::Error;
 use crate::linux::node::user::{self, User};
+use crate::linux::observe::{Observed, View, observe};
 use crate::linux::space::Space;
 use crate::linux::stage::door::Standing;
 use crate::plan::Process;
@@ -24,6 +25,15 @@ impl Ground {
     /// Where the kernel does not say.
     pub(in crate::linux::stage) fn standings(&self) -> Result<Vec<Standing>, Error> {
         self.nodes.values().map(Actor::standing).collect()
+    }
+
+    /// What stands, as the kernel tells it.
+    ///
+    /// # Errors
+    /// What could not be looked at.
+    pub(in crate::linux::stage) fn observed(&self) -> Result<Observed, Error> {
+        let spaces = self.spaces.iter().map(|((_, ns), space)| (ns.clone(), space.as_ref())).collect();
+        observe(&View { spaces })
     }
 
     /// The namespaces of a node: first the stage's own of users, from which there is a right to all others, and that of

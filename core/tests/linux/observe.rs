@@ -1,0 +1,112 @@
+//! Objects that no fixture plans are read back too.
+
+use seatrial_core::linux::observe::differ::differ;
+use seatrial_core::linux::observe::{View, observe};
+use seatrial_core::plan::{
+    Address, BridgePort, Item, Link, LinkKind, Namespace, Neighbour, NsName, Object, Peer, Plan, PolicyRule,
+    Route,
+};
+
+use crate::alone::alone;
+use crate::net::Place;
+
+fn objects() -> Vec<(&'static str, Object)> {
+    let name = |text: &str| text.parse().unwrap();
+    let net = |text: &str| Some(text.parse().unwrap());
+    let peer =
+        Peer { ns: NsName("b".to_owned()), name: name("eth0"), mac: None, mtu: Some(1400), master: None };
+    let bridge = Link { name: name("br0"), kind: LinkKind::Bridge, mac: None, mtu: Some(1400), master: None };
+    let cable = Link {
+        name: name("veth0"),
+        kind: LinkKind::Veth(peer),
+        mac: Some("02:00:00:00:00:05".parse().unwrap()),
+        mtu: Some(1400),
+        master: Some(name("br0")),
+    };
+    let route = Route {
+        to: "10.9.0.0/16".parse().unwrap(),
+        via: None,
+        dev: Some(name("br0")),
+        table: Some(1000),
+        metric: Some(7),
+        source: None,
+    };
+    let rule = PolicyRule {
+        priority: 100,
+        from: net("10.0.0.0/8"),
+        to: None,
+        iif: Some(name("br0")),
+        fwmark: Some((1, 0xff)),
+        table: 1000,
+    };
+    let v6 = PolicyRule {
+        priority: 200,
+        from: None,
+        to: net("2001:db8::/32"),
+        iif: None,
+        fwmark: None,
+        table: 254,
+    };
+    let address = |text: &str| {
+        Object::Address(Address { link: name("br0"), net: text.parse().unwrap(), nodad: text.contains(':') })
+    };
+    vec![
+        ("a", Object::Namespace(Namespace::Network)),
+        ("b", Object::Namespace(Namespace::Network)),
+        ("a", Object::Link(bridge)),
+        ("a", Object::Link(cable)),
+        ("a", Object::BridgePort(BridgePort { link: name("veth0"), hairpin: true, isolated: true })),
+        ("a", address("10.0.0.2/24")),
+        ("a", address("10.0.0.1/24")),
+        ("a", address("2001:db8::2/64")),
+        ("a", address("2001:db8::1/64")),
+        ("a", Object::Up(name("br0"))),
+        ("a", Object::Route(route)),
+        ("a", Object::PolicyRule(rule)),
+        ("a", Object::PolicyRule(v6)),
+        (
+            "a",
+            Object::Neighbour(Neighbour {
+                link: name("br0"),
+                address: "10.0.0.9".parse().unwrap(),
+                mac: "02:00:00:00:00:09".parse().unwrap(),
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn what_no_fixture_plans_is_read_back_too_and_nothing_is_passed_over() {
+    if !alone() {
+        return;
+    }
+    let places = ["a", "b"].map(Place::new);
+    let place = |ns: &str| places.iter().find(|place| place.net.name().as_str() == ns).unwrap();
+    let mut plan = Plan::default();
+    for (ns, object) in objects() {
+        if !matches!(object, Object::Namespace(_)) {
+            place(ns).net.add(&object, |ns| Some(&place(ns.as_str()).net)).unwrap();
+        }
+        plan.items.push(Item { ns: NsName(ns.to_owned()), object });
+    }
+    let view = || View { spaces: places.iter().map(|p| (p.net.name().clone(), &p.space)).collect() };
+    let seen = observe(&view()).unwrap();
+    let apart = differ(&plan, &seen);
+    assert!(apart.is_empty(), "{apart}");
+    let order = |plan: &Plan| -> Vec<Object> {
+        let addresses = plan.items.iter().map(|item| item.object.clone());
+        addresses
+            .filter(|o| matches!(o, Object::Address(a) if !a.net.to_string().starts_with("fe80")))
+            .collect()
+    };
+    assert_eq!(order(&seen.plan), order(&plan));
+
+    place("a").run("ip link add vx0 type vxlan id 1 dstport 4789");
+    place("a").run("ip route add blackhole 10.8.0.0/16");
+    let apart = differ(&plan, &observe(&view()).unwrap()).to_string();
+    assert_eq!(
+        apart,
+        "? a: device vx0: a plan has no device of kind vxlan\n\
+         ? a: route to 10.8.0.0/16 in table 254: a plan has none with a type but unicast\n"
+    );
+}
