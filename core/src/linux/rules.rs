@@ -11,22 +11,36 @@ use super::space::Space;
 use crate::addr::Family;
 use crate::rules::{Backend, Ruleset, Table, iptables, nft};
 
-/// Puts rules in the place of all that stand in their tables.
+/// What is in the tables that rules are written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing. To make room all the same costs nft some 10 ms: when it ends it waits until what has gone is freed.
+    Nothing,
+    /// What the rules take the place of.
+    Others,
+}
+
+/// Writes rules to their tables, each family's at once.
 ///
 /// # Errors
 /// Where the tool is missing, or refuses a line: then none of that table's rules has been written.
-pub async fn restore(space: &Space, ns: &str, rules: &Ruleset) -> Result<(), Error> {
+pub async fn restore(space: &Space, ns: &str, rules: &Ruleset, before: Before) -> Result<(), Error> {
     let program = match (rules.backend, rules.family) {
         (Backend::Iptables, Family::V4) => "iptables-restore",
         (Backend::Iptables, Family::V6) => "ip6tables-restore",
         (Backend::Nft, _) => {
             let unwritable =
                 |e: nft::Unwritable| Error::words("write", format!("rules in {ns}"), e.to_string());
-            let script = nft::script(rules).map_err(unwritable)?;
+            let room = match before {
+                Before::Nothing => String::new(),
+                Before::Others => nft::room(rules),
+            };
+            let script = room + &nft::script(rules).map_err(unwritable)?;
             return run(space, ns, "nft", &["-f", "-"], &script).await;
         }
     };
-    run(space, ns, program, &[], &iptables::save(rules)).await
+    // The lock of iptables-legacy is one for all namespaces.
+    run(space, ns, program, &["--wait"], &iptables::save(rules)).await
 }
 
 /// The same tables with nothing in them.

@@ -22,25 +22,34 @@ pub struct Unwritable {
     pub what: String,
 }
 
-/// A script that puts the rules in place of all that stands in their tables, at once.
+/// Lines before a [`script`] that take away what stands in its tables, at once with what the script does.
+#[must_use]
+pub fn room(ruleset: &Ruleset) -> String {
+    let family = family(ruleset);
+    // Only a table that is there can be deleted.
+    let room = |table: &Table| format!("table {family} {0}\ndelete table {family} {0}\n", table.name);
+    ruleset.tables.iter().map(room).collect()
+}
+
+/// A script that makes the tables, or adds to those that stand.
 ///
 /// # Errors
 /// The first rule that asks what nft cannot.
 pub fn script(ruleset: &Ruleset) -> Result<String, Unwritable> {
-    let family = match ruleset.family {
-        Family::V4 => "ip",
-        Family::V6 => "ip6",
-    };
     let mut text = String::new();
     for table in &ruleset.tables {
-        let name = &table.name;
-        // Only a table that is there can be deleted.
-        let _ = writeln!(text, "table {family} {name}\ndelete table {family} {name}");
-        let _ = writeln!(text, "table {family} {name} {{");
+        let _ = writeln!(text, "table {} {} {{", family(ruleset), table.name);
         table.chains.iter().try_for_each(|chain| write_chain(&mut text, ruleset.family, table, chain))?;
         text += "}\n";
     }
     Ok(text)
+}
+
+const fn family(ruleset: &Ruleset) -> &'static str {
+    match ruleset.family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
+    }
 }
 
 fn write_chain(text: &mut String, family: Family, table: &Table, chain: &Chain) -> Result<(), Unwritable> {
@@ -97,13 +106,11 @@ mod tests {
     }
 
     #[test]
-    fn a_table_takes_the_place_of_the_one_of_its_name() {
+    fn a_table_takes_the_place_of_one_that_makes_room() {
         let rules = iptables::parse("*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n", Family::V6).unwrap();
+        assert_eq!(room(&rules), "table ip6 nat\ndelete table ip6 nat\n");
         let script = script(&rules).unwrap();
-        assert!(
-            script
-                .starts_with("table ip6 nat\ndelete table ip6 nat\ntable ip6 nat {\n\tchain PREROUTING {\n")
-        );
+        assert!(script.starts_with("table ip6 nat {\n\tchain PREROUTING {\n"), "{script}");
         assert!(script.contains("\t\ttype nat hook prerouting priority -100; policy accept;\n"), "{script}");
     }
 

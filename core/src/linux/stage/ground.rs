@@ -17,6 +17,7 @@ use crate::topology::NodeName;
 mod ask;
 pub(super) mod fact;
 mod make;
+mod rules;
 mod service;
 mod space;
 mod unmake;
@@ -24,6 +25,7 @@ mod visit;
 mod wire;
 mod witness;
 
+use rules::Writing;
 use service::Service;
 
 /// What there is, and what holds it.
@@ -40,6 +42,7 @@ pub(super) struct Ground {
     /// Devices and addresses, in the order they were made.
     standing: Vec<Item>,
     services: BTreeMap<(NsName, String), Service>,
+    writing: BTreeMap<NsName, Writing>,
     /// How many questions have been asked: the number of the last.
     asked: u64,
 }
@@ -53,13 +56,22 @@ struct Actor {
 }
 
 impl Ground {
-    /// Carries operations out, one after another.
+    /// Carries operations out, one after another; only rules are written while other objects are made.
     ///
     /// # Errors
     /// The first that could not be; those before it stand.
     pub(super) async fn apply(&mut self, operations: &[PlanOp]) -> Result<(), Error> {
         self.note_owners(operations);
+        let done = self.carry_out(operations).await;
+        let written = self.end_rules().await;
+        done.and(written)
+    }
+
+    async fn carry_out(&mut self, operations: &[PlanOp]) -> Result<(), Error> {
         for operation in operations {
+            if !matches!(operation, PlanOp::Add(_)) {
+                self.end_rules().await?;
+            }
             match operation {
                 PlanOp::Add(item) => self.add(&item.ns, &item.object).await?,
                 PlanOp::Remove(item) => self.remove(&item.ns, &item.object).await?,

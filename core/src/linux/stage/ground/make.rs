@@ -7,8 +7,9 @@ use std::rc::Rc;
 use super::{Actor, Ground};
 use crate::linux::order::Order;
 use crate::linux::process::{self, Start};
+use crate::linux::rules::Before;
 use crate::linux::stage::agent::Agent;
-use crate::linux::{Error, files, rules, sysctl};
+use crate::linux::{Error, files, sysctl};
 use crate::plan::{NsName, Object, Process};
 use crate::probe::NsKind;
 use crate::topology::NodeName;
@@ -36,9 +37,7 @@ impl Ground {
                 let kind = if setting.key.starts_with("net.") { NsKind::Network } else { NsKind::Ipc };
                 sysctl::write(self.space(kind, ns)?, ns.as_str(), setting)
             }
-            Object::Rules(ruleset) => {
-                rules::restore(self.space(NsKind::Network, ns)?, ns.as_str(), ruleset).await
-            }
+            Object::Rules(ruleset) => self.begin_rules(ns, ruleset, Before::Nothing).await,
             Object::File(file) => files::write(ns, file),
             Object::Process(process) => self.start(process).await,
             Object::Proxy(_) | Object::Reservation(_) | Object::Resolver(_) => self.serve(ns, object),

@@ -2,7 +2,8 @@
 
 use super::Ground;
 use crate::linux::order::Order;
-use crate::linux::{Error, files, rules};
+use crate::linux::rules::{self, Before};
+use crate::linux::{Error, files};
 use crate::plan::{NsName, Object};
 use crate::probe::NsKind;
 use crate::topology::NodeName;
@@ -30,10 +31,7 @@ impl Ground {
             }
             // A setting that nobody asks for any more keeps its value, as it does under Docker.
             Object::Sysctl(_) => Ok(()),
-            Object::Rules(ruleset) => {
-                let space = self.space(NsKind::Network, ns)?;
-                rules::restore(space, ns.as_str(), &rules::emptied(ruleset)).await
-            }
+            Object::Rules(ruleset) => self.begin_rules(ns, &rules::emptied(ruleset), Before::Others).await,
             Object::File(file) => files::remove(ns, file),
             Object::Process(process) => self.end(&process.node).await,
             Object::Proxy(_) | Object::Reservation(_) | Object::Resolver(_) => {
@@ -50,7 +48,8 @@ impl Ground {
     pub(super) async fn replace(&mut self, ns: &NsName, object: &Object) -> Result<(), Error> {
         match object {
             Object::Resolver(names) => self.rename(ns, names),
-            Object::File(_) | Object::Rules(_) | Object::Sysctl(_) => self.add(ns, object).await,
+            Object::Rules(ruleset) => self.begin_rules(ns, ruleset, Before::Others).await,
+            Object::File(_) | Object::Sysctl(_) => self.add(ns, object).await,
             Object::Link(_)
             | Object::BridgePort(_)
             | Object::Address(_)
