@@ -8,7 +8,30 @@ use super::space::Space;
 use crate::plan::Sysctl;
 
 /// Who may send echo requests without the right to raw sockets (man 7 icmp).
-const PING_GROUPS: &str = "net.ipv4.ping_group_range";
+pub(super) const PING_GROUPS: &str = "net.ipv4.ping_group_range";
+
+/// What `br_netfilter` shows to the rules.
+pub(super) const BRIDGES: [&str; 3] = [
+    "net.bridge.bridge-nf-call-arptables",
+    "net.bridge.bridge-nf-call-ip6tables",
+    "net.bridge.bridge-nf-call-iptables",
+];
+
+/// Settings of devices that bear on packets, and what each is from the start (net/ipv4/devinet.c, net/ipv6/addrconf.c).
+pub(super) const CONF: [(&str, &str, &str); 12] = [
+    ("ipv4", "accept_local", "0"),
+    ("ipv4", "arp_announce", "0"),
+    ("ipv4", "arp_filter", "0"),
+    ("ipv4", "arp_ignore", "0"),
+    ("ipv4", "forwarding", "0"),
+    ("ipv4", "proxy_arp", "0"),
+    ("ipv4", "route_localnet", "0"),
+    ("ipv4", "rp_filter", "0"),
+    ("ipv4", "src_valid_mark", "0"),
+    ("ipv6", "accept_ra", "1"),
+    ("ipv6", "disable_ipv6", "0"),
+    ("ipv6", "forwarding", "0"),
+];
 
 /// Writes a setting in a namespace: the network's for `net.…`, and else the IPC namespace's.
 ///
@@ -25,6 +48,51 @@ pub fn write(space: &Space, ns: &str, sysctl: &Sysctl) -> Result<(), Error> {
         _ => sysctl.value.clone(),
     };
     space.inside(|| fs::write(path(&sysctl.key), value)).and_then(|written| written).map_err(failed)
+}
+
+/// Reads settings of a namespace; those that this kernel has not are left out. White space is a blank each.
+///
+/// # Errors
+/// Where the namespace may not be entered, or a setting not read.
+pub(super) fn read(space: &Space, ns: &str, keys: &[String]) -> Result<Vec<Sysctl>, Error> {
+    let one = |key: &String| match fs::read_to_string(path(key)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::new("read", format!("sysctl {key} in {ns}"), &e)),
+        Ok(text) => Ok(Some(Sysctl { key: key.clone(), value: words(&text) })),
+    };
+    let all = || keys.iter().filter_map(|key| one(key).transpose()).collect();
+    space.inside(all).unwrap_or_else(|e| Err(Error::new("enter", ns, &e)))
+}
+
+/// A value with a blank wherever it has white space.
+pub(super) fn words(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Gives a new network namespace what the kernel gives the first one. Its own it has in part from the machine's first,
+/// and those of `br_netfilter`, where the machine has loaded it, are on from the start: Docker loads it only where a
+/// plan asks for one of them. What is already so is not written; what was is the same for each namespace of a machine.
+///
+/// # Errors
+/// As the kernel says.
+pub fn reset(space: &Space, ns: &str) -> Result<Vec<Sysctl>, Error> {
+    let born: Vec<(String, &str)> = born().collect();
+    let keys: Vec<String> = born.iter().map(|(key, _)| key.clone()).collect();
+    let found = read(space, ns, &keys)?;
+    let other =
+        born.into_iter().filter(|(key, value)| found.iter().any(|s| s.key == *key && s.value != *value));
+    let other: Vec<Sysctl> = other.map(|(key, value)| Sysctl { key, value: value.to_owned() }).collect();
+    other.iter().try_for_each(|setting| write(space, ns, setting))?;
+    Ok(other)
+}
+
+/// The settings that a namespace is born with where nobody has written any: those that bear on packets, of `all`,
+/// `default` and `lo`, and those of `br_netfilter`, as if that were not loaded.
+pub(super) fn born() -> impl Iterator<Item = (String, &'static str)> {
+    let conf = ["all", "default", "lo"].into_iter().flat_map(|device| {
+        CONF.iter().map(move |(family, name, value)| (format!("net.{family}.conf.{device}.{name}"), *value))
+    });
+    conf.chain(BRIDGES.iter().map(|key| ((*key).to_owned(), "0")))
 }
 
 /// A range of groups. Docker's names every group there is, and the kernel refuses one that the writer's user namespace

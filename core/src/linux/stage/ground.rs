@@ -10,7 +10,7 @@ use crate::linux::keeper::Keeper;
 use crate::linux::net::Net;
 use crate::linux::process::Node;
 use crate::linux::space::Space;
-use crate::plan::{Item, MountRoot, NsName, Object, PlanOp, Process};
+use crate::plan::{Item, MountRoot, NsName, Object, PlanOp, Process, Sysctl};
 use crate::probe::{Change, Fault, NsKind};
 use crate::topology::NodeName;
 
@@ -36,6 +36,8 @@ pub(super) struct Ground {
     keepers: BTreeMap<NsName, Keeper>,
     spaces: BTreeMap<(NsKind, NsName), Rc<Space>>,
     nets: BTreeMap<NsName, Net>,
+    /// What each new network namespace has of this machine's settings, with the values it is to have.
+    inherited: Option<Vec<Sysctl>>,
     echoes: BTreeMap<NsName, Rc<Echoes>>,
     roots: BTreeMap<NsName, MountRoot>,
     nodes: BTreeMap<NodeName, Actor>,

@@ -13,7 +13,7 @@ use crate::linux::echo::Echoes;
 use crate::linux::keeper::Keeper;
 use crate::linux::net::Net;
 use crate::linux::space::{Space, flag};
-use crate::linux::{Error, files};
+use crate::linux::{Error, files, sysctl};
 use crate::plan::{IdMap, Namespace, NsName};
 use crate::probe::NsKind;
 use crate::topology::NodeName;
@@ -39,6 +39,7 @@ impl Ground {
         let space = self.fresh(ns, namespace.kind())?;
         match namespace {
             Namespace::Network => {
+                self.reset(ns, &space)?;
                 self.nets.insert(ns.clone(), Net::open(ns.clone(), &space)?);
             }
             Namespace::Ipc { shm_size } => shm(ns, *shm_size)?,
@@ -47,6 +48,17 @@ impl Ground {
         }
         self.hold(ns, space);
         Ok(())
+    }
+
+    /// Takes back what a network namespace has of this machine's settings.
+    fn reset(&mut self, ns: &NsName, space: &Space) -> Result<(), Error> {
+        match &self.inherited {
+            Some(settings) => settings.iter().try_for_each(|s| sysctl::write(space, ns.as_str(), s)),
+            None => {
+                self.inherited = Some(sysctl::reset(space, ns.as_str())?);
+                Ok(())
+            }
+        }
     }
 
     /// A user namespace: a machine's has all ids there are and stands beside others'; a container's is below that of its
