@@ -66,7 +66,7 @@ fn topology(path: &Path) -> Topology {
 fn round_trip(plan: &Plan) -> Result<Differences, Error> {
     let mut stage = Stage::launch(&Launch::of(Path::new(env!("CARGO_BIN_EXE_seatrial")), plan))?;
     stage.apply(plan.items.iter().cloned().map(PlanOp::Add).collect())?;
-    let seen = stage.observe()?;
+    let seen = stage.observe(plan)?;
     assert_eq!(check::check(&seen.plan), Ok(()), "{}", seen.plan);
     let looked_at = plan.items.iter().filter(|item| is_looked_at(&item.object)).cloned().collect();
     Ok(differ(&Plan { items: looked_at }, &seen))
@@ -77,7 +77,8 @@ const fn is_looked_at(object: &Object) -> bool {
         Object::Namespace(Namespace::Network) => true,
         Object::Link(_) | Object::BridgePort(_) | Object::Address(_) | Object::Up(_) => true,
         Object::Route(_) | Object::PolicyRule(_) | Object::Neighbour(_) => true,
-        Object::Namespace(_) | Object::Sysctl(_) | Object::Rules(_) | Object::File(_) => false,
+        Object::Sysctl(_) | Object::Rules(_) => true,
+        Object::Namespace(_) | Object::File(_) => false,
         Object::Process(_) | Object::Proxy(_) | Object::Reservation(_) => false,
         Object::Resolver(_) | Object::Listener(_) => false,
     }

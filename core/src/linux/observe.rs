@@ -2,6 +2,7 @@
 //!
 //! * [`View`]: what is looked at, and what it is called. [`observe`]: it is looked at.
 //! * `network`: what netlink tells, as objects; `device`, `address`, `route`, `rule`, `neighbour`: of each kind.
+//! * `settings`: which are read, and what each is where nobody wrote it. `ruleset`: the text of `iptables-save`.
 //! * `order`: objects stand after what they need.
 //! * [`differ`]: what tells a plan from what is seen. [`adds`]: the list of what the kernel adds.
 //!
@@ -11,10 +12,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Error;
 use super::net::Net;
 use super::space::Space;
-use crate::plan::{Item, Namespace, NsName, Object, Plan};
+use super::{Error, rules, sysctl};
+use crate::addr::{Family, IfName};
+use crate::plan::{Item, Namespace, NsName, Object, Plan, Sysctl};
 use crate::probe::NsKind;
 
 mod address;
@@ -26,12 +28,16 @@ mod network;
 mod order;
 mod route;
 mod rule;
+mod ruleset;
+mod settings;
 
 /// What is looked at.
 #[derive(Debug, Default)]
 pub struct View<'a> {
     /// Namespaces, each with its name.
     pub spaces: Vec<(NsName, &'a Space)>,
+    /// Settings that are read beside those that bear on packets: `net.…` of network namespaces, others of those of IPC.
+    pub settings: Vec<(NsName, String)>,
 }
 
 /// What was seen.
@@ -63,19 +69,67 @@ impl fmt::Display for Unknown {
 /// # Errors
 /// What could not be looked at.
 pub fn observe(view: &View<'_>) -> Result<Observed, Error> {
-    let mut items = Vec::new();
+    let mut seen = Seen::default();
     let mut nets = Vec::new();
-    for (ns, space) in &view.spaces {
-        if space.kind() == NsKind::Network {
-            items.push(Item { ns: ns.clone(), object: Object::Namespace(Namespace::Network) });
-            nets.push(Net::open(ns.clone(), space)?);
-        }
+    for (ns, space) in view.of(NsKind::Network) {
+        seen.item(ns, Object::Namespace(Namespace::Network));
+        nets.push(Net::open(ns.clone(), space)?);
     }
     let told = nets.iter().map(|net| Ok((net.name().clone(), net.told(&nets)?)));
-    let (objects, unknown) = network::objects(&told.collect::<Result<Vec<_>, Error>>()?);
-    items.extend(objects);
-    order::sort(&mut items);
-    Ok(Observed { plan: Plan { items }, unknown })
+    let told = told.collect::<Result<Vec<_>, Error>>()?;
+    network::objects(&told, &mut seen);
+    for (ns, space) in view.of(NsKind::Network) {
+        let keys = settings::keys(seen.devices(ns), view.asked(ns, true));
+        seen.settings(ns, sysctl::read(space, ns.as_str(), &keys)?);
+        for family in Family::ALL {
+            ruleset::read(ns, family, &rules::saved(space, ns.as_str(), family)?, &mut seen);
+        }
+    }
+    for (ns, space) in view.of(NsKind::Ipc) {
+        let keys: Vec<String> = view.asked(ns, false).cloned().collect();
+        seen.settings(ns, sysctl::read(space, ns.as_str(), &keys)?);
+    }
+    order::sort(&mut seen.items);
+    Ok(Observed { plan: Plan { items: seen.items }, unknown: seen.unknown })
+}
+
+impl View<'_> {
+    fn of(&self, kind: NsKind) -> impl Iterator<Item = (&NsName, &Space)> {
+        self.spaces.iter().filter(move |(_, space)| space.kind() == kind).map(|(ns, space)| (ns, *space))
+    }
+
+    /// The settings that are asked for of a network namespace, or else of one of IPC.
+    fn asked(&self, ns: &NsName, network: bool) -> impl Iterator<Item = &String> {
+        let asked =
+            self.settings.iter().filter(move |(of, key)| of == ns && key.starts_with("net.") == network);
+        asked.map(|(_, key)| key)
+    }
+}
+
+/// What has been seen so far.
+#[derive(Debug, Default)]
+struct Seen {
+    items: Vec<Item>,
+    unknown: Vec<Unknown>,
+}
+
+impl Seen {
+    fn item(&mut self, ns: &NsName, object: Object) {
+        self.items.push(Item { ns: ns.clone(), object });
+    }
+
+    fn unknown(&mut self, ns: &NsName, what: String) {
+        self.unknown.push(Unknown { ns: ns.clone(), what });
+    }
+
+    fn settings(&mut self, ns: &NsName, settings: Vec<Sysctl>) {
+        settings.into_iter().for_each(|setting| self.item(ns, Object::Sysctl(setting)));
+    }
+
+    /// The devices of a namespace, but for `lo`.
+    fn devices(&self, ns: &NsName) -> Vec<IfName> {
+        self.items.iter().flat_map(|item| settings::born(item, ns)).cloned().collect()
+    }
 }
 
 #[cfg(test)]

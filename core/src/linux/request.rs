@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::observe::Observed;
-use crate::plan::PlanOp;
+use crate::plan::{NsName, PlanOp};
 use crate::probe::{Change, Fact, Outcome, Probe};
 use crate::topology::NodeName;
 
@@ -20,8 +20,8 @@ pub enum Request {
     Fact(NodeName, Fact),
     /// Do something to a wire: cut it, heal it, or lose frames on it.
     Fault(Change),
-    /// Say what stands.
-    Observe,
+    /// Say what stands; with these settings among it, each of a namespace.
+    Observe(Vec<(NsName, String)>),
     /// Answer when so many milliseconds have passed.
     WaitMs(u64),
     /// Outlive the caller, and let others in by the door: a lab is up.

@@ -43,6 +43,27 @@ pub async fn restore(space: &Space, ns: &str, rules: &Ruleset, before: Before) -
     run(space, ns, program, &["--wait"], &iptables::save(rules)).await
 }
 
+/// The rules of a family that stand in a network namespace, as text.
+///
+/// # Errors
+/// Where the tool is missing or fails.
+pub(super) fn saved(space: &Space, ns: &str, family: Family) -> Result<String, Error> {
+    let program = match family {
+        Family::V4 => "iptables-save",
+        Family::V6 => "ip6tables-save",
+    };
+    let object = || format!("rules in {ns} with {program}");
+    let run = || std::process::Command::new(program).stdin(Stdio::null()).output();
+    let output = space.inside(run).flatten().map_err(|e| {
+        let error = Error::new("read", object(), &e);
+        if e.kind() == io::ErrorKind::NotFound { error.missing("install iptables") } else { error }
+    })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(Error::words("read", object(), String::from_utf8_lossy(&output.stderr).trim()))
+}
+
 /// The same tables with nothing in them.
 #[must_use]
 pub fn emptied(rules: &Ruleset) -> Ruleset {

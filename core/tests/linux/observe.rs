@@ -2,6 +2,7 @@
 
 use seatrial_core::linux::observe::differ::differ;
 use seatrial_core::linux::observe::{View, observe};
+use seatrial_core::linux::sysctl;
 use seatrial_core::plan::{
     Address, BridgePort, Item, Link, LinkKind, Namespace, Neighbour, NsName, Object, Peer, Plan, PolicyRule,
     Route,
@@ -82,6 +83,9 @@ fn what_no_fixture_plans_is_read_back_too_and_nothing_is_passed_over() {
     }
     let places = ["a", "b"].map(Place::new);
     let place = |ns: &str| places.iter().find(|place| place.net.name().as_str() == ns).unwrap();
+    for place in &places {
+        sysctl::reset(&place.space, place.net.name().as_str()).unwrap();
+    }
     let mut plan = Plan::default();
     for (ns, object) in objects() {
         if !matches!(object, Object::Namespace(_)) {
@@ -89,7 +93,10 @@ fn what_no_fixture_plans_is_read_back_too_and_nothing_is_passed_over() {
         }
         plan.items.push(Item { ns: NsName(ns.to_owned()), object });
     }
-    let view = || View { spaces: places.iter().map(|p| (p.net.name().clone(), &p.space)).collect() };
+    let view = || View {
+        spaces: places.iter().map(|p| (p.net.name().clone(), &p.space)).collect(),
+        ..View::default()
+    };
     let seen = observe(&view()).unwrap();
     let apart = differ(&plan, &seen);
     assert!(apart.is_empty(), "{apart}");

@@ -2,7 +2,11 @@
 //! passes over, each with its reason.
 
 use crate::addr::{Family, IfName, IpNet};
-use crate::plan::{Address, Item, LinkKind, NsName, Object, Plan, PolicyRule, Route};
+use crate::linux::sysctl::PING_GROUPS;
+use crate::plan::{Address, Item, LinkKind, NsName, Object, Plan, PolicyRule, Route, Sysctl};
+use crate::rules::Counters;
+
+use super::settings::{alike, value};
 
 /// Objects that are there and that nobody planned.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +45,7 @@ pub const ADDS: &[Addition] = &[
         why: "each device that is up and may speak IPv6 gives itself one, fe80::/64 (addrconf_dev_config)",
         is: |item, plan| {
             let Object::Address(Address { link, net, .. }) = &item.object else { return false };
-            is_link_local(*net) && is_up(plan, &item.ns, link)
+            is_link_local(*net) && speaks_ipv6(plan, &item.ns, link)
         },
     },
     Addition {
@@ -53,7 +57,7 @@ pub const ADDS: &[Addition] = &[
             else {
                 return false;
             };
-            is_link_local(*to) && *metric == Some(PREFIX) && is_up(plan, &item.ns, dev)
+            is_link_local(*to) && *metric == Some(PREFIX) && speaks_ipv6(plan, &item.ns, dev)
         },
     },
     Addition {
@@ -62,6 +66,14 @@ pub const ADDS: &[Addition] = &[
         is: |item, plan| {
             let Object::Route(route) = &item.object else { return false };
             plan.items.iter().any(|other| other.ns == item.ns && leads_to(route, &other.object))
+        },
+    },
+    Addition {
+        what: "settings that nobody wrote",
+        why: "a namespace is born with them, a device has them from `default`, and some of `all` reach every device",
+        is: |item, plan| {
+            let Object::Sysctl(Sysctl { key, value: seen }) = &item.object else { return false };
+            value(plan, &item.ns, key).is_some_and(|value| alike(key, &value, seen))
         },
     },
     Addition {
@@ -96,6 +108,22 @@ pub const LIKES: &[Likeness] = &[
         },
     },
     Likeness {
+        what: "what rules have counted",
+        why: "packets have passed by since",
+        of: |planned, seen| [planned, seen].into_iter().for_each(forget_counters),
+    },
+    Likeness {
+        what: "the last group that may send echo requests",
+        why: "whoever is no root has fewer groups than Docker's range names (apply ends it with the last there is)",
+        of: |planned, seen| {
+            let (Object::Sysctl(planned), Object::Sysctl(seen)) = (planned, seen) else { return };
+            let first = |value: &str| value.split_once(' ').map(|(first, _)| first.to_owned());
+            if planned.key == PING_GROUPS && first(&planned.value) == first(&seen.value) {
+                seen.value.clone_from(&planned.value);
+            }
+        },
+    },
+    Likeness {
         what: "devices of routes that are only given a next hop",
         why: "the kernel looks for the device that leads there, once (fib_check_nh)",
         of: |planned, seen| {
@@ -117,8 +145,11 @@ fn is_link_local(net: IpNet) -> bool {
     }
 }
 
-fn is_up(plan: &Plan, ns: &NsName, device: &IfName) -> bool {
-    plan.items.iter().any(|item| item.ns == *ns && item.object == Object::Up(device.clone()))
+/// Whether a device is up, and may speak IPv6.
+fn speaks_ipv6(plan: &Plan, ns: &NsName, device: &IfName) -> bool {
+    let key = format!("net.ipv6.conf.{}.disable_ipv6", device.as_str().replace('.', "/"));
+    let up = plan.items.iter().any(|item| item.ns == *ns && item.object == Object::Up(device.clone()));
+    up && value(plan, ns, &key).as_deref() == Some("0")
 }
 
 /// Whether a route is the one that comes with an address.
@@ -131,4 +162,12 @@ fn leads_to(route: &Route, object: &Object) -> bool {
     let to = address.net.trunc();
     let dev = Some(address.link.clone());
     *route == Route { to, via: None, dev, table: None, metric, source }
+}
+
+fn forget_counters(object: &mut Object) {
+    let Object::Rules(rules) = object else { return };
+    for chain in rules.tables.iter_mut().flat_map(|table| &mut table.chains) {
+        chain.counters = Counters::default();
+        chain.rules.iter_mut().for_each(|rule| rule.counters = None);
+    }
 }

@@ -7,7 +7,8 @@ use super::adds::{ADDS, LIKES};
 use super::{Observed, Unknown};
 use crate::addr::Family;
 use crate::linux::observe::route::default_metric;
-use crate::plan::{Item, Link, LinkKind, NsName, Object, Peer, Plan, Route};
+use crate::linux::sysctl::words;
+use crate::plan::{Item, Link, LinkKind, NsName, Object, Peer, Plan, Route, Sysctl};
 use crate::rules::iptables::save;
 
 /// What differs; the plan and what is seen are one where there is nothing.
@@ -48,9 +49,8 @@ pub fn differ(plan: &Plan, seen: &Observed) -> Differences {
             Some(other) => differences.hold(item, other),
         }
     }
-    let whole = Plan { items: planned };
     for item in rest {
-        match ADDS.iter().find(|entry| (entry.is)(&item, &whole)) {
+        match ADDS.iter().find(|entry| (entry.is)(&item, plan)) {
             Some(entry) => differences.used.push(entry.what),
             None => differences.added.push(item),
         }
@@ -85,7 +85,7 @@ impl fmt::Display for Differences {
                     writeln!(f, "  rules of {}:", planned.ns)?;
                     lines(f, &save(planned_rules), &save(seen_rules))?;
                 }
-                _ => writeln!(f, "- {planned}\n+ {seen}")?,
+                (_, _) => writeln!(f, "- {planned}\n+ {seen}")?,
             }
         }
         self.added.iter().try_for_each(|item| writeln!(f, "+ {item}"))?;
@@ -150,6 +150,9 @@ fn plain(item: &Item) -> Item {
         cable(&item.ns, link)
     } else if let Object::Route(route) = &item.object {
         Item { ns: item.ns.clone(), object: Object::Route(plain_route(route)) }
+    } else if let Object::Sysctl(Sysctl { key, value }) = &item.object {
+        let sysctl = Sysctl { key: key.clone(), value: words(value) };
+        Item { ns: item.ns.clone(), object: Object::Sysctl(sysctl) }
     } else {
         item.clone()
     }

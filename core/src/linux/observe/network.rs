@@ -6,15 +6,14 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressMessage;
 
 use super::device::{Device, Far, Kind, device};
-use super::{Unknown, address, neighbour, route, rule};
+use super::{Seen, address, neighbour, route, rule};
 use crate::addr::IfName;
 use crate::linux::net::Told;
-use crate::plan::{BridgePort, Item, Link, LinkKind, NsName, Object, Parent, Peer};
+use crate::plan::{BridgePort, Link, LinkKind, NsName, Object, Parent, Peer};
 
 /// The objects of all namespaces, and what no plan could have. Ends of one cable, and devices and their parents, are
 /// brought together where both namespaces are among them.
-pub(super) fn objects(told: &[(NsName, Told)]) -> (Vec<Item>, Vec<Unknown>) {
-    let mut seen = Seen { items: Vec::new(), unknown: Vec::new() };
+pub(super) fn objects(told: &[(NsName, Told)], seen: &mut Seen) {
     let mut all = BTreeMap::new();
     for (ns, told) in told {
         let mut devices = BTreeMap::new();
@@ -41,7 +40,6 @@ pub(super) fn objects(told: &[(NsName, Told)]) -> (Vec<Item>, Vec<Unknown>) {
         seen.each(ns, &told.rules, rule::object);
         seen.each(ns, &told.neighbours, |message| neighbour::object(message, name));
     }
-    (seen.items, seen.unknown)
 }
 
 /// The devices of a namespace, and the others it knows.
@@ -50,20 +48,7 @@ struct Place<'a> {
     others: &'a BTreeMap<i32, NsName>,
 }
 
-struct Seen {
-    items: Vec<Item>,
-    unknown: Vec<Unknown>,
-}
-
 impl Seen {
-    fn item(&mut self, ns: &NsName, object: Object) {
-        self.items.push(Item { ns: ns.clone(), object });
-    }
-
-    fn unknown(&mut self, ns: &NsName, what: String) {
-        self.unknown.push(Unknown { ns: ns.clone(), what });
-    }
-
     /// Each message is an object, or nothing that matters, or something that a plan has no word for.
     fn each<M>(&mut self, ns: &NsName, messages: &[M], read: impl Fn(&M) -> Result<Option<Object>, String>) {
         for message in messages {

@@ -1,5 +1,6 @@
 //! Objects in an order in which they could be made: each after what it needs.
 
+use super::settings::Conf;
 use crate::plan::{Item, LinkKind, Object, Sysctl};
 
 /// Sorts objects; those of a kind keep the order they had.
@@ -35,12 +36,6 @@ fn rank(object: &Object) -> u8 {
 }
 
 /// Whether a setting is one of a device's: `net.ipv4.conf.eth0.rp_filter`.
-pub(super) fn is_of_device(sysctl: &Sysctl) -> bool {
-    device(&sysctl.key).is_some_and(|device| !matches!(device, "all" | "default"))
-}
-
-/// What a setting of `conf` is for.
-pub(super) fn device(key: &str) -> Option<&str> {
-    let rest = key.strip_prefix("net.ipv4.conf.").or_else(|| key.strip_prefix("net.ipv6.conf."))?;
-    rest.rsplit_once('.').map(|(device, _)| device)
+fn is_of_device(sysctl: &Sysctl) -> bool {
+    Conf::of(&sysctl.key).is_some_and(|conf| !matches!(conf.device, "all" | "default"))
 }

@@ -95,12 +95,16 @@ impl Stage {
         }
     }
 
-    /// Says what stands.
+    /// Says what stands; with all settings among it that a plan has written.
     ///
     /// # Errors
     /// What could not be looked at.
-    pub fn observe(&mut self) -> Result<Observed, Error> {
-        match self.ask(Request::Observe)? {
+    pub fn observe(&mut self, plan: &Plan) -> Result<Observed, Error> {
+        let settings = plan.items.iter().filter_map(|Item { ns, object }| {
+            let Object::Sysctl(sysctl) = object else { return None };
+            Some((ns.clone(), sysctl.key.clone()))
+        });
+        match self.ask(Request::Observe(settings.collect()))? {
             Answer::Failed(error) => Err(error),
             Answer::Observed(observed) => Ok(*observed),
             other @ (Answer::Done | Answer::Outcome(_) | Answer::Otherwise(_)) => Err(unasked(&other)),

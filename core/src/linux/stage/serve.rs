@@ -75,8 +75,8 @@ async fn answer(ground: &Rc<Mutex<Ground>>, door: &Door, request: Request) -> An
         }
         Request::Fact(node, fact) => see(ground, &node, &fact).await,
         Request::Fault(change) => ground.lock().await.fault(&change).map(|()| Answer::Done),
-        Request::Observe => {
-            ground.lock().await.observed().map(|observed| Answer::Observed(Box::new(observed)))
+        Request::Observe(settings) => {
+            ground.lock().await.observed(settings).map(|observed| Answer::Observed(Box::new(observed)))
         }
         Request::WaitMs(ms) => {
             tokio::time::sleep(std::time::Duration::from_millis(ms)).await;

@@ -11,7 +11,7 @@ use crate::linux::node::user::{self, User};
 use crate::linux::observe::{Observed, View, observe};
 use crate::linux::space::Space;
 use crate::linux::stage::door::Standing;
-use crate::plan::Process;
+use crate::plan::{NsName, Process};
 use crate::probe::NsKind;
 use crate::topology::NodeName;
 
@@ -27,13 +27,16 @@ impl Ground {
         self.nodes.values().map(Actor::standing).collect()
     }
 
-    /// What stands, as the kernel tells it.
+    /// What stands, as the kernel tells it; with these settings among it.
     ///
     /// # Errors
     /// What could not be looked at.
-    pub(in crate::linux::stage) fn observed(&self) -> Result<Observed, Error> {
+    pub(in crate::linux::stage) fn observed(
+        &self,
+        settings: Vec<(NsName, String)>,
+    ) -> Result<Observed, Error> {
         let spaces = self.spaces.iter().map(|((_, ns), space)| (ns.clone(), space.as_ref())).collect();
-        observe(&View { spaces })
+        observe(&View { spaces, settings })
     }
 
     /// The namespaces of a node: first the stage's own of users, from which there is a right to all others, and that of
