@@ -32,6 +32,8 @@ need nft nftables
 need ip iproute2
 need unshare util-linux
 need newuidmap uidmap
+# What the README says to type in a lab.
+need curl curl
 echo 'int main(void){return 0;}' | cc -x c -o /dev/null - 2>/dev/null || wanted+=(libc6-dev)
 
 if [ "${#wanted[@]}" -gt 0 ]; then

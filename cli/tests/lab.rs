@@ -21,6 +21,8 @@ mod exec;
 mod faults;
 #[path = "lab/lists.rs"]
 mod lists;
+#[path = "lab/programs.rs"]
+mod programs;
 
 /// Set in a test's own process: as whom it runs the program.
 const ALONE: &str = "SEATRIAL_TEST_LAB";

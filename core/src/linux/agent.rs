@@ -5,6 +5,7 @@
 //! * `ask`, `echo`: questions and what comes of them; `told`: what ICMP errors mean.
 //! * `raw`, `frame`, `dance`: questions in crafted frames, their bytes, and TCP's part in them.
 //! * `resolve`: names, as libc has them.
+//! * `run`: the program that a container is there for.
 //! * `words`: what askers and listeners say to each other; `socket`: their options.
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ mod frame;
 mod listen;
 mod raw;
 mod resolve;
+mod run;
 mod socket;
 mod told;
 pub(in crate::linux) mod words;
@@ -122,6 +124,16 @@ impl Agent {
                     put(nonce, &probe, via, &node).await.map_or_else(Reply::Failed, Reply::Outcome)
                 })
                 .await;
+            }
+            Order::Run(program) => {
+                let reply = match run::run(&program, &self.node) {
+                    Ok(end) => {
+                        self.tasks.spawn(end);
+                        Reply::Done
+                    }
+                    Err(error) => Reply::Failed(error),
+                };
+                self.reply(id, reply).await;
             }
             Order::Resolve { name, family } => {
                 self.later(id, async move {

@@ -5,7 +5,7 @@
 //! * [`visit`]: a program is run inside.
 //! * [`bridges`]: a node's bridges, as the kernel has them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -77,7 +77,13 @@ pub fn raise(berth: &Berth, launch: Launch, record: &Record) -> Result<Rising, E
     let door = door.map_err(|e| failed(e.into()))?;
     let stay = Stay { door: door.try_clone().map_err(failed)?, log: berth.log()?.into() };
     let mut stage = Stage::launch(&Launch { lab: Some(stay), ..launch })?;
-    stage.apply(record.plan.items.iter().cloned().map(PlanOp::Add).collect())?;
+    let programs: BTreeSet<&NodeName> =
+        record.nodes().filter(|process| process.program.is_some()).map(|process| &process.node).collect();
+    // What a program is there for it does itself.
+    let stands = |object: &Object| !matches!(object, Object::Listener(l) if programs.contains(&l.node));
+    let items = record.plan.items.iter().filter(|item| stands(&item.object)).cloned();
+    stage.apply(items.map(PlanOp::Add).collect())?;
+    stage.run()?;
     berth.write(record)?;
     Ok(Rising { stage, door })
 }

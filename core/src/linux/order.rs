@@ -8,6 +8,7 @@ use super::Error;
 use crate::addr::{Family, MacAddr};
 use crate::plan::Listener;
 use crate::probe::{Outcome, Probe};
+use crate::topology::Program;
 
 /// An order or a reply with the number that brings the two together: replies come in any order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub enum Order {
         #[serde(default)]
         via: Option<MacAddr>,
     },
+    /// Run the program that the container is there for, and end when it does.
+    Run(Program),
     /// Ask libc for the addresses of a name.
     Resolve {
         /// The name.

@@ -24,6 +24,8 @@ pub enum Request {
     Observe(Vec<(NsName, String)>),
     /// Answer when so many milliseconds have passed.
     WaitMs(u64),
+    /// Run in each container the program that it is there for.
+    Run,
     /// Outlive the caller, and let others in by the door: a lab is up.
     Detach,
 }

@@ -6,6 +6,7 @@
 //!
 //! * [`root`]: mounts, and how they are made.
 //! * [`image`]: the machine's files.
+//! * [`rootfs`]: files of the user's in their place.
 //! * [`kernel`]: /proc, /sys and /dev.
 //! * [`volumes`]: what the user has mounted.
 
@@ -17,6 +18,7 @@ use nix::sched::unshare;
 use nix::unistd::{chdir, pivot_root};
 
 use self::root::Root;
+use self::rootfs::Given;
 use self::volumes::Volume;
 use crate::linux::Error;
 use crate::linux::process::Birth;
@@ -26,6 +28,7 @@ use crate::probe::NsKind;
 mod image;
 mod kernel;
 mod root;
+mod rootfs;
 mod volumes;
 
 /// Where the machine's root is while the new one is put together.
@@ -43,11 +46,14 @@ pub(super) fn build(birth: &Birth) -> Result<(), Error> {
     // What is mounted here is nobody else's; what the machine mounts later may still be asked for.
     root.propagate("/", MsFlags::MS_SLAVE | MsFlags::MS_REC)?;
     // Links on the machine lead to places of the machine's.
-    let image = image::find();
+    let given = birth.root.rootfs.as_deref().map(|path| Given::find(&root, path)).transpose()?;
+    let image = if given.is_none() { image::find() } else { Vec::new() };
     let volumes = volumes::find(&root, birth)?;
     let files = find_files(&birth.files).map_err(|e| root.error("read", "staged files", e))?;
-    move_in(&root)?;
-    image::copy(&root, &image)?;
+    move_in(&root, given.as_ref())?;
+    if given.is_none() {
+        image::copy(&root, &image)?;
+    }
     kernel::mount(&root, birth, guarded)?;
     volumes.iter().try_for_each(|volume: &Volume| volume.mount(&root))?;
     for file in &files {
@@ -81,8 +87,8 @@ fn find_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Puts an empty root in the place of the machine's, which goes to [`OLD`].
-fn move_in(root: &Root<'_>) -> Result<(), Error> {
+/// Puts an empty root, or the one that is given, in the place of the machine's, which goes to [`OLD`].
+fn move_in(root: &Root<'_>, given: Option<&Given>) -> Result<(), Error> {
     let failed = |e: nix::Error| {
         let error = root.error("change", "root", e.into());
         // The root that the kernel starts with cannot be moved (man 2 pivot_root).
@@ -93,9 +99,10 @@ fn move_in(root: &Root<'_>) -> Result<(), Error> {
         }
     };
     root.fresh("tmpfs", PLACE, MsFlags::empty(), "mode=755")?;
-    let old = Path::new(PLACE).join(OLD.trim_start_matches('/'));
+    let place = given.map_or_else(|| Ok(PLACE.into()), |given| given.lay(root, Path::new(PLACE)))?;
+    let old = place.join(OLD.trim_start_matches('/'));
     fs::create_dir(&old).map_err(|e| root.error("make", OLD, e))?;
-    pivot_root(PLACE, &old).and_then(|()| chdir("/")).map_err(failed)
+    pivot_root(&place, &old).and_then(|()| chdir("/")).map_err(failed)
 }
 
 /// Leaves the machine's root.

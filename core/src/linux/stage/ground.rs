@@ -8,6 +8,7 @@ use crate::linux::Error;
 use crate::linux::echo::Echoes;
 use crate::linux::keeper::Keeper;
 use crate::linux::net::Net;
+use crate::linux::order::Order;
 use crate::linux::process::Node;
 use crate::linux::space::Space;
 use crate::plan::{Item, MountRoot, NsName, Object, PlanOp, Process, Sysctl};
@@ -86,6 +87,19 @@ impl Ground {
             }
         }
         self.settle().await
+    }
+
+    /// Runs in each container the program that it is there for, in the order of their names.
+    ///
+    /// # Errors
+    /// The first that cannot be run.
+    pub(super) async fn run(&self) -> Result<(), Error> {
+        for actor in self.nodes.values() {
+            if let Some(program) = &actor.process.program {
+                actor.agent.order(Order::Run(program.clone())).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Does something to the wire of a node's device.

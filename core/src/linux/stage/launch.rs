@@ -111,6 +111,18 @@ impl Stage {
         }
     }
 
+    /// Runs in each container the program that it is there for.
+    ///
+    /// # Errors
+    /// The first that cannot be run.
+    pub fn run(&mut self) -> Result<(), Error> {
+        match self.ask(Request::Run)? {
+            Answer::Failed(error) => Err(error),
+            Answer::Done => Ok(()),
+            other @ (Answer::Outcome(_) | Answer::Otherwise(_)) => Err(unasked(&other)),
+        }
+    }
+
     /// Asks one thing.
     ///
     /// # Errors

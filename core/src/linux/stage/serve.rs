@@ -82,6 +82,7 @@ async fn answer(ground: &Rc<Mutex<Ground>>, door: &Door, request: Request) -> An
             tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
             Ok(Answer::Done)
         }
+        Request::Run => ground.lock().await.run().await.map(|()| Answer::Done),
         Request::Detach => door.open(ground).map(|()| Answer::Done),
     };
     done.unwrap_or_else(Answer::Failed)

@@ -57,6 +57,8 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 pub(super) fn mount(root: &Root<'_>, birth: &Birth, guarded: bool) -> Result<(), Error> {
     let hidden = "where parts of the machine's own are covered, as in most containers, the kernel gives no other \
                   (fs/namespace.c, mount_too_revealing): run it outside";
+    root.folder("/proc", 0o555)?;
+    root.folder("/sys", 0o555)?;
     root.fresh("proc", "/proc", BARE, "").map_err(|e| e.help(hidden))?;
     let writable = if guarded { MsFlags::MS_RDONLY } else { MsFlags::empty() };
     root.fresh("sysfs", "/sys", BARE | writable, "").map_err(|e| e.help(hidden))?;

@@ -129,10 +129,13 @@ impl Root<'_> {
         fs::remove_dir(LAYER)
     }
 
-    /// Makes a file to mount another on; one that is there stays as it is.
+    /// Makes a file to mount another on; one that is there stays as it is, and a link that leads nowhere gives way.
     pub(super) fn file(&self, at: &Path) -> Result<(), Error> {
         if at.exists() {
             return Ok(());
+        }
+        if at.is_symlink() {
+            fs::remove_file(at).map_err(|e| self.error("replace", &at.to_string_lossy(), e))?;
         }
         if let Some(above) = at.parent() {
             self.folder(&above.to_string_lossy(), 0o755)?;
