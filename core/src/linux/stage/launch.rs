@@ -88,11 +88,7 @@ impl Stage {
     /// # Errors
     /// The first that could not be; those before it stand.
     pub fn apply(&mut self, operations: Vec<PlanOp>) -> Result<(), Error> {
-        match self.ask(Request::Apply(operations))? {
-            Answer::Failed(error) => Err(error),
-            Answer::Done => Ok(()),
-            other @ (Answer::Outcome(_) | Answer::Observed(_) | Answer::Otherwise(_)) => Err(unasked(&other)),
-        }
+        self.done(Request::Apply(operations))
     }
 
     /// Says what stands; with all settings among it that a plan has written.
@@ -116,11 +112,7 @@ impl Stage {
     /// # Errors
     /// The first that cannot be run.
     pub fn run(&mut self) -> Result<(), Error> {
-        match self.ask(Request::Run)? {
-            Answer::Failed(error) => Err(error),
-            Answer::Done => Ok(()),
-            other @ (Answer::Outcome(_) | Answer::Otherwise(_)) => Err(unasked(&other)),
-        }
+        self.done(Request::Run)
     }
 
     /// Asks one thing.
@@ -155,13 +147,16 @@ impl Stage {
     /// # Errors
     /// Where it cannot: then it has ended, as whatever is dropped.
     pub fn detach(mut self) -> Result<(), Error> {
-        match self.ask(Request::Detach)? {
+        self.done(Request::Detach)?;
+        // What is dropped is ended. The process between this one and the stage goes when this one does.
+        std::mem::forget(self);
+        Ok(())
+    }
+
+    fn done(&mut self, request: Request) -> Result<(), Error> {
+        match self.ask(request)? {
             Answer::Failed(error) => Err(error),
-            Answer::Done => {
-                // What is dropped is ended. The process between this one and the stage goes when this one does.
-                std::mem::forget(self);
-                Ok(())
-            }
+            Answer::Done => Ok(()),
             other @ (Answer::Outcome(_) | Answer::Observed(_) | Answer::Otherwise(_)) => Err(unasked(&other)),
         }
     }
