@@ -86,7 +86,7 @@ impl Ground {
                 PlanOp::Announce { ns, link, address } => self.net(ns)?.announce(link, *address)?,
             }
         }
-        self.settle().await
+        self.settle(operations).await
     }
 
     /// Runs in each container the program that it is there for, in the order of their names.

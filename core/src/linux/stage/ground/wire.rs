@@ -1,5 +1,6 @@
 //! What the stage knows of devices without asking the kernel: whose they are, and what they are plugged into.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,12 +10,15 @@ use super::Ground;
 use crate::addr::{IfName, MacAddr};
 use crate::linux::Error;
 use crate::plan::check::label;
-use crate::plan::{Item, Link, LinkKind, NsName, Object, Peer};
+use crate::plan::{Address, Item, Link, LinkKind, NsName, Object, Peer, PlanOp};
 use crate::topology::NodeName;
 
 /// How long the kernel may take for an address, and how often it is asked.
 const PATIENCE: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(1);
+
+/// A device, in its namespace.
+type End<'a> = (&'a NsName, &'a IfName);
 
 impl Ground {
     /// Notes an object that stands from now on.
@@ -44,9 +48,12 @@ impl Ground {
         links.into_iter().try_for_each(|item| net.remove(&item.object))
     }
 
-    /// Waits until what stands carries packets: the kernel finishes devices and addresses of IPv6 when it has time.
-    pub(super) async fn settle(&self) -> Result<(), Error> {
-        for Item { ns, object } in &self.standing {
+    /// Waits until what operations touched carries packets: the kernel finishes devices and addresses of IPv6 when it
+    /// has time. What stood before has been waited for.
+    pub(super) async fn settle(&self, operations: &[PlanOp]) -> Result<(), Error> {
+        let touched: BTreeSet<_> = operations.iter().filter_map(touched).collect();
+        let is_touched = |item: &&Item| ends(item).iter().any(|end| touched.contains(end));
+        for Item { ns, object } in self.standing.iter().filter(is_touched) {
             let settled = async {
                 while !self.carries(ns, object)? {
                     sleep(TICK).await;
@@ -111,4 +118,30 @@ impl Ground {
                 && matches!(&item.object, Object::Address(a) if a.link == *device && a.net.addr() == target)
         })
     }
+}
+
+/// The device that an operation makes, sets up or gives an address.
+const fn touched(operation: &PlanOp) -> Option<End<'_>> {
+    let PlanOp::Add(Item { ns, object }) = operation else { return None };
+    match object {
+        Object::Link(link) => Some((ns, &link.name)),
+        Object::Address(address) => Some((ns, &address.link)),
+        Object::Up(link) => Some((ns, link)),
+        Object::BridgePort(_) | Object::Route(_) | Object::PolicyRule(_) | Object::Neighbour(_) => None,
+        Object::Namespace(_) | Object::Sysctl(_) | Object::Rules(_) | Object::File(_) => None,
+        Object::Process(_) | Object::Proxy(_) | Object::Reservation(_) => None,
+        Object::Resolver(_) | Object::Listener(_) => None,
+    }
+}
+
+/// The devices that a link or an address is of: a veth is two.
+fn ends(item: &Item) -> Vec<End<'_>> {
+    let mut ends = Vec::new();
+    if let Object::Link(Link { kind: LinkKind::Veth(peer), .. }) = &item.object {
+        ends.push((&peer.ns, &peer.name));
+    }
+    if let Object::Link(Link { name, .. }) | Object::Address(Address { link: name, .. }) = &item.object {
+        ends.push((&item.ns, name));
+    }
+    ends
 }
