@@ -25,6 +25,10 @@ use crate::probe::NsKind;
 /// The map that stands for everything there is (Linux gives the first user namespace this one).
 const EVERYTHING: IdMap = IdMap { inside: 0, outside: 0, count: u32::MAX };
 
+/// What brings ids beside root's.
+pub(super) const SUBIDS: &str =
+    "other ids need root, or the package 'uidmap' and a range of them for you in /etc/subuid and /etc/subgid";
+
 /// The files of /proc/PID that hold a user namespace's ids.
 const MAPS: [&str; 2] = ["uid_map", "gid_map"];
 
@@ -158,10 +162,7 @@ fn missing(map: &IdMap, maps: [io::Result<Option<String>>; 2]) -> Error {
         format!("user namespace with ids {outside} to {}", u64::from(*outside) + u64::from(*count) - 1);
     match maps.into_iter().find_map(Result::err) {
         Some(e) => Error::new("make", object, &e),
-        None => Error::words("make", object, "there are no such ids here").missing(
-            "remapped ids need root, or the package 'uidmap' and a range of them for you in /etc/subuid and \
-             /etc/subgid",
-        ),
+        None => Error::words("make", object, "there are no such ids here").missing(SUBIDS),
     }
 }
 

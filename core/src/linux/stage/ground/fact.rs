@@ -18,6 +18,7 @@ use nix::sys::utsname::uname;
 use super::Ground;
 use super::witness::witness;
 use crate::linux::Error;
+use crate::linux::keeper::SUBIDS;
 use crate::linux::order::{Order, Reply};
 use crate::linux::space::{Space, file_name};
 use crate::linux::stage::agent::Agent;
@@ -96,12 +97,17 @@ impl Ground {
     /// Whether whoever a node's programs run as can make a file in a folder.
     fn writes(&self, node: &NodeName, path: &str, mark: &str) -> Result<bool, Error> {
         let (_, user, _) = self.entry(node)?;
-        self.at(node, || {
+        let (uid, gid) = (user.uid, user.gid);
+        let wrote = self.at(node, || {
             // What the image would bring is there.
             let there = fs::create_dir_all(path);
-            let made = there.and_then(|()| user.take_on()).and_then(|()| make(path, mark));
-            Ok(made.and_then(fs::remove_file).is_ok())
-        })
+            if let Err(e) = user.take_on() {
+                // The namespace has no such id (man 2 setuid).
+                return if e.raw_os_error() == Some(libc::EINVAL) { Ok(None) } else { Err(e) };
+            }
+            Ok(Some(there.and_then(|()| make(path, mark)).and_then(fs::remove_file).is_ok()))
+        })?;
+        wrote.ok_or_else(|| unmapped(format!("user {uid}:{gid}")))
     }
 
     fn sees(&self, node: &NodeName, things: &Things, other: &NodeName, mark: &str) -> Result<bool, Error> {
@@ -179,8 +185,7 @@ impl Ground {
         };
         let map =
             fs::read_to_string(format!("/proc/{}/{map}", self.actor(other)?.node.pid())).map_err(failed)?;
-        let outside =
-            outside(&map, id).ok_or_else(|| Error::words("find", format!("id {id}"), "it is not mapped"))?;
+        let outside = outside(&map, id).ok_or_else(|| unmapped(format!("id {id}")))?;
         let path = Path::new(super::super::FOLDER).join(mark);
         let file = File::create(&path).map_err(failed)?;
         fs::remove_file(&path).map_err(failed)?;
@@ -266,6 +271,11 @@ fn domainname() -> io::Result<String> {
 
 fn devices() -> io::Result<Vec<String>> {
     Ok(if_nameindex()?.iter().map(|i| i.name().to_string_lossy().into_owned()).collect())
+}
+
+/// Whoever has root's id alone cannot try what needs another.
+fn unmapped(object: String) -> Error {
+    Error::words("find", object, "there is no such id here").missing(SUBIDS)
 }
 
 /// Whether something is mounted at a path, by the list of the node's first process (man 5 proc, mountinfo).
