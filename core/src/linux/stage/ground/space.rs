@@ -18,6 +18,9 @@ use crate::plan::{IdMap, Namespace, NsName};
 use crate::probe::NsKind;
 use crate::topology::NodeName;
 
+/// What a kernel begins with (`UTS_DOMAINNAME`).
+const NO_DOMAIN: &str = "(none)";
+
 impl Ground {
     /// Makes a namespace. Those of mounts and processes are made with the first process in them: there is no other way
     /// to a PID namespace, and a root is put together from within.
@@ -147,7 +150,8 @@ fn unshm(ns: &NsName) -> Result<(), Error> {
 fn name(space: &Space, ns: &NsName, hostname: &str, domainname: Option<&str>) -> Result<(), Error> {
     let named = space.inside(|| {
         sethostname(hostname.as_bytes())?;
-        domainname.map_or(Ok(()), |domain| Ok(setdomainname(domain.as_bytes())?))
+        // Where the machine has one it would be there too.
+        Ok(setdomainname(domainname.unwrap_or(NO_DOMAIN).as_bytes())?)
     });
     named.and_then(|done| done).map_err(|e| Error::new("name", format!("uts namespace {ns}"), &e))
 }
