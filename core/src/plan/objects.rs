@@ -1,5 +1,7 @@
 //! The objects that an Engine's state comes to, in the order they are made.
 
+use std::net::Ipv6Addr;
+
 use super::container::{Ctr, Endpoint};
 use super::dockerd::Dockerd;
 use super::filter::forwarded_before;
@@ -205,7 +207,8 @@ fn device_items(netns: &str, endpoint: &Endpoint) -> Vec<Item> {
 
 /// A listener in a namespace.
 pub(super) fn listener(netns: &str, l: &Listener) -> Item {
-    let object =
-        super::Listener { node: l.node.clone(), transport: l.transport, address: l.address, port: l.port };
+    // A server on `[::]` hears IPv4 too, as long as it does not ask for less (man 7 ipv6, IPV6_V6ONLY).
+    let address = l.address.filter(|address| *address != Ipv6Addr::UNSPECIFIED);
+    let object = super::Listener { node: l.node.clone(), transport: l.transport, address, port: l.port };
     item(netns, Object::Listener(object))
 }
