@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use seatrial_core::engine::Engine;
+use seatrial_core::linux::observe::Observed;
 use seatrial_core::linux::observe::adds::ADDS;
 use seatrial_core::linux::observe::differ::{Differences, differ};
 use seatrial_core::linux::stage::{Launch, Stage};
 use seatrial_core::linux::{self, Error};
-use seatrial_core::plan::{Namespace, Object, Plan, PlanOp, check, plan};
+use seatrial_core::plan::{Item, Object, Plan, PlanOp, check, plan};
 use seatrial_core::topology::files::Files;
 use seatrial_core::topology::{Topology, compose, trial};
 
@@ -62,26 +63,18 @@ fn topology(path: &Path) -> Topology {
     trial::assume(project, Engine::NEWEST).unwrap()
 }
 
-/// Makes all that a plan has, looks at it, and says what differs.
-fn round_trip(plan: &Plan) -> Result<Differences, Error> {
+/// Makes all that a plan has, and looks at it.
+fn seen(plan: &Plan) -> Result<Observed, Error> {
     let mut stage = Stage::launch(&Launch::of(Path::new(env!("CARGO_BIN_EXE_seatrial")), plan))?;
     stage.apply(plan.items.iter().cloned().map(PlanOp::Add).collect())?;
-    let seen = stage.observe(plan)?;
-    assert_eq!(check::check(&seen.plan), Ok(()), "{}", seen.plan);
-    let looked_at = plan.items.iter().filter(|item| is_looked_at(&item.object)).cloned().collect();
-    Ok(differ(&Plan { items: looked_at }, &seen))
+    stage.observe(plan)
 }
 
-const fn is_looked_at(object: &Object) -> bool {
-    match object {
-        Object::Namespace(Namespace::Network) => true,
-        Object::Link(_) | Object::BridgePort(_) | Object::Address(_) | Object::Up(_) => true,
-        Object::Route(_) | Object::PolicyRule(_) | Object::Neighbour(_) => true,
-        Object::Sysctl(_) | Object::Rules(_) => true,
-        Object::Namespace(_) | Object::File(_) => false,
-        Object::Process(_) | Object::Proxy(_) | Object::Reservation(_) => false,
-        Object::Resolver(_) | Object::Listener(_) => false,
-    }
+/// Makes all that a plan has, looks at it, and says what differs.
+fn round_trip(plan: &Plan) -> Result<Differences, Error> {
+    let seen = seen(plan)?;
+    assert_eq!(check::check(&seen.plan), Ok(()), "{}", seen.plan);
+    Ok(differ(plan, &seen))
 }
 
 #[test]
@@ -125,4 +118,28 @@ fn every_plan_is_read_back_but_for_what_the_kernel_adds() {
     let idle: Vec<_> = ADDS.iter().map(|entry| entry.what).filter(|what| !used.contains(what)).collect();
     assert!(idle.is_empty(), "the kernel added none of these: {idle:?}");
     assert!(skipped * 3 < done.len(), "{skipped} of {} skipped", done.len());
+}
+
+#[test]
+fn nothing_of_a_plan_is_there_unseen() {
+    if let Err(missing) = linux::tools() {
+        println!("skipped: {missing}");
+        return;
+    }
+    let trials = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/trials");
+    for file in ["publish/ipv6-without-proxy.trial.yaml", "compose/nextcloud.trial.yaml"] {
+        let plan = plan(&topology(&trials.join(file))).unwrap();
+        let seen = seen(&plan).unwrap();
+        assert!(differ(&plan, &seen).is_empty());
+        let without = |place: usize| {
+            let mut less = plan.clone();
+            less.items.remove(place);
+            less
+        };
+        let unseen = (0..plan.items.len()).filter(|place| differ(&without(*place), &seen).is_empty());
+        // What the kernel would have so in any case, or what is written over.
+        let idle = |item: &&Item| matches!(&item.object, Object::Sysctl(_));
+        let unseen: Vec<&Item> = unseen.map(|place| &plan.items[place]).filter(|item| !idle(item)).collect();
+        assert!(unseen.is_empty(), "{file}: {unseen:?}");
+    }
 }

@@ -24,7 +24,7 @@ use crate::probe::NsKind;
 use crate::topology::NodeName;
 
 pub mod init;
-mod mounts;
+pub(super) mod mounts;
 mod options;
 pub mod rights;
 mod seccomp;

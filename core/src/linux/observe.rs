@@ -3,6 +3,8 @@
 //! * [`View`]: what is looked at, and what it is called. [`observe`]: it is looked at.
 //! * `network`: what netlink tells, as objects; `device`, `address`, `route`, `rule`, `neighbour`: of each kind.
 //! * `settings`: which are read, and what each is where nobody wrote it. `ruleset`: the text of `iptables-save`.
+//! * `node`: namespaces of other kinds and whoever is in them; `proc`: what /proc shows of them; `mounts`, `life`,
+//!   `socket`: what that means.
 //! * `order`: objects stand after what they need.
 //! * [`differ`]: what tells a plan from what is seen. [`adds`]: the list of what the kernel adds.
 //!
@@ -18,18 +20,27 @@ use super::{Error, rules, sysctl};
 use crate::addr::{Family, IfName};
 use crate::plan::{Item, Namespace, NsName, Object, Plan, Sysctl};
 use crate::probe::NsKind;
+use crate::topology::NodeName;
 
 mod address;
 pub mod adds;
 mod device;
 pub mod differ;
+mod life;
+mod mounts;
 mod neighbour;
 mod network;
+mod node;
 mod order;
+mod proc;
 mod route;
 mod rule;
 mod ruleset;
 mod settings;
+mod socket;
+
+use node::Crowd;
+pub use socket::Held;
 
 /// What is looked at.
 #[derive(Debug, Default)]
@@ -38,6 +49,19 @@ pub struct View<'a> {
     pub spaces: Vec<(NsName, &'a Space)>,
     /// Settings that are read beside those that bear on packets: `net.…` of network namespaces, others of those of IPC.
     pub settings: Vec<(NsName, String)>,
+    /// The nodes.
+    pub nodes: Vec<First>,
+}
+
+/// A node's first process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct First {
+    /// The node.
+    pub node: NodeName,
+    /// Docker's name for the container; none for a machine.
+    pub container: Option<String>,
+    /// The process's number here.
+    pub pid: u32,
 }
 
 /// What was seen.
@@ -45,6 +69,8 @@ pub struct View<'a> {
 pub struct Observed {
     /// All that a plan has words for, in an order in which it could be made.
     pub plan: Plan,
+    /// Sockets that somebody serves from outside.
+    pub held: Vec<Held>,
     /// The rest: nothing is passed over in silence.
     pub unknown: Vec<Unknown>,
 }
@@ -89,8 +115,14 @@ pub fn observe(view: &View<'_>) -> Result<Observed, Error> {
         let keys: Vec<String> = view.asked(ns, false).cloned().collect();
         seen.settings(ns, sysctl::read(space, ns.as_str(), &keys)?);
     }
+    let crowd = Crowd::of(view)?;
+    crowd.namespaces(&mut seen)?;
+    crowd.files(&mut seen)?;
+    crowd.processes(&mut seen)?;
+    crowd.sockets(&nets, &mut seen)?;
     order::sort(&mut seen.items);
-    Ok(Observed { plan: Plan { items: seen.items }, unknown: seen.unknown })
+    let Seen { items, held, unknown } = seen;
+    Ok(Observed { plan: Plan { items }, held, unknown })
 }
 
 impl View<'_> {
@@ -110,6 +142,7 @@ impl View<'_> {
 #[derive(Debug, Default)]
 struct Seen {
     items: Vec<Item>,
+    held: Vec<Held>,
     unknown: Vec<Unknown>,
 }
 

@@ -27,7 +27,7 @@ use crate::addr::Transport;
 use crate::plan::{self, NsName};
 
 /// Where it listens.
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 /// The longest question over UDP (`MinMsgSize` of the Go library `dns`, whose server Docker's is); the rest is cut off.
 const QUESTION: usize = 512;
 /// How long a connection may be silent before its first question (`dnsTimeout`) …

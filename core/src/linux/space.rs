@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process;
 
 use nix::sched::{CloneFlags, setns};
+use nix::sys::stat::fstat;
 
 use crate::probe::NsKind;
 
@@ -44,6 +45,14 @@ impl Space {
     #[must_use]
     pub const fn kind(&self) -> NsKind {
         self.kind
+    }
+
+    /// The number that the kernel tells it from others of its kind by.
+    ///
+    /// # Errors
+    /// As `fstat` says.
+    pub fn number(&self) -> io::Result<u64> {
+        Ok(fstat(&self.fd)?.st_ino)
     }
 
     /// Goes there, for good.

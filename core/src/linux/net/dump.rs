@@ -11,10 +11,14 @@ use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::rule::RuleMessage;
+use netlink_packet_sock_diag::SockDiagMessage;
+use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6};
+use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags};
 use nix::errno::Errno;
 
 use super::Net;
-use super::socket::Refusal;
+use super::socket::{Netlink, Refusal};
+use crate::addr::Transport;
 use crate::linux::Error;
 use crate::plan::NsName;
 
@@ -63,6 +67,40 @@ impl Net {
         self.links().map_err(|refusal| self.error("read", "devices".to_owned(), refusal))
     }
 
+    /// The sockets of a protocol that wait for whoever comes; none of one that this kernel does not have.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub(in crate::linux) fn bound(&self, transport: Transport) -> Result<Vec<InetResponse>, Error> {
+        let ask = || -> Result<Vec<InetResponse>, Refusal> {
+            let socket =
+                self.space.inside(|| Netlink::open(netlink_sys::protocols::NETLINK_SOCK_DIAG)).flatten()?;
+            let mut bound = Vec::new();
+            for (family, socket_id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
+                let request = SockDiagMessage::InetRequest(InetRequest {
+                    family,
+                    protocol: transport.number(),
+                    extensions: ExtensionFlags::empty(),
+                    states: waiting(transport),
+                    socket_id,
+                });
+                let told = socket.ask(request, NLM_F_DUMP)?;
+                bound.extend(told.into_iter().filter_map(|answer| {
+                    if let SockDiagMessage::InetResponse(socket) = answer { Some(*socket) } else { None }
+                }));
+            }
+            Ok(bound)
+        };
+        match ask() {
+            Err(unknown) if transport == Transport::Sctp && unknown.is(Errno::ENOENT) => Ok(Vec::new()),
+            told => told.map_err(|refusal| {
+                let refusal =
+                    refusal.lacks(Errno::ENOENT, "a kernel with CONFIG_INET_DIAG and CONFIG_INET_UDP_DIAG");
+                self.error("read", format!("{transport} sockets"), refusal)
+            }),
+        }
+    }
+
     fn links(&self) -> Result<Vec<LinkMessage>, Refusal> {
         self.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))
     }
@@ -106,6 +144,14 @@ impl Net {
         };
         // One that nobody has asked for yet is -1.
         Ok(told.iter().find_map(number).filter(|number| *number >= 0))
+    }
+}
+
+/// The state of sockets that are bound, and connected to nobody.
+const fn waiting(transport: Transport) -> StateFlags {
+    match transport {
+        Transport::Tcp | Transport::Sctp => StateFlags::LISTEN,
+        Transport::Udp => StateFlags::CLOSE,
     }
 }
 

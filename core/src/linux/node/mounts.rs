@@ -25,7 +25,7 @@ use crate::linux::process::Birth;
 use crate::linux::space::flag;
 use crate::probe::NsKind;
 
-mod image;
+pub(in crate::linux) mod image;
 mod kernel;
 mod root;
 mod rootfs;

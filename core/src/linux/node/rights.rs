@@ -52,7 +52,7 @@ pub fn give_up(process: &Process) -> Result<(), Error> {
 }
 
 /// Docker's default, with what was added and dropped (daemon/pkg/oci/caps/utils.go, `TweakCapabilities`).
-fn capabilities(process: &Process) -> CapabilitySet {
+pub(in crate::linux) fn capabilities(process: &Process) -> CapabilitySet {
     let (add, drop) = (&process.cap_add, &process.cap_drop);
     let all = |names: &[String]| names.iter().any(|name| name == ALL);
     let set = |names: &[String]| names.iter().filter_map(|name| CapabilitySet::from_name(name)).collect();
@@ -64,6 +64,12 @@ fn capabilities(process: &Process) -> CapabilitySet {
     } else {
         DEFAULT.difference(dropped).union(added)
     }
+}
+
+/// What is added to Docker's default and dropped from it to come to these.
+pub(in crate::linux) fn options(kept: CapabilitySet) -> (Vec<String>, Vec<String>) {
+    let names = |set: CapabilitySet| set.iter_names().map(|(name, _)| name.to_owned()).collect();
+    (names(kept.difference(DEFAULT)), names(DEFAULT.difference(kept)))
 }
 
 /// Keeps capabilities, and no way to get others. None is inherited by programs that do not run as root: that was a

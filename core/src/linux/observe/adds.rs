@@ -1,10 +1,17 @@
 //! The list of what the kernel adds to a plan, and of what it leaves otherwise: all that [`differ`](super::differ)
 //! passes over, each with its reason.
 
+use std::collections::BTreeMap;
+
 use crate::addr::{Family, IfName, IpNet};
+use crate::linux::node::mounts::image;
+use crate::linux::node::rights::{capabilities, options};
 use crate::linux::sysctl::PING_GROUPS;
-use crate::plan::{Address, Item, LinkKind, NsName, Object, Plan, PolicyRule, Route, Sysctl};
+use crate::plan::{
+    Address, Item, LinkKind, MountRoot, Namespace, NsName, Object, Plan, PolicyRule, Route, Sysctl,
+};
 use crate::rules::Counters;
+use crate::topology::Mount;
 
 use super::settings::{alike, value};
 
@@ -124,6 +131,36 @@ pub const LIKES: &[Likeness] = &[
         },
     },
     Likeness {
+        what: "what is mounted in every container, and whence",
+        why: "the image here is the machine's own programs, read-only; of a source only its path within its file system \
+              is told, and of a tmpfs its options in other words",
+        of: |planned, seen| {
+            let (Object::Namespace(Namespace::Mount(planned)), Object::Namespace(Namespace::Mount(seen))) =
+                (planned, seen)
+            else {
+                return;
+            };
+            let (wanted, mut found) = (targets(planned), targets(seen));
+            found.retain(|target, read_only| {
+                wanted.contains_key(target) || !(*read_only && image::holds(target))
+            });
+            (*planned, *seen) = (mounted(planned, wanted), mounted(seen, found));
+        },
+    },
+    Likeness {
+        what: "rights in other words",
+        why: "options say what is added to Docker's default and dropped from it, and a process has what came of it",
+        of: |planned, seen| [planned, seen].into_iter().for_each(say_rights),
+    },
+    Likeness {
+        what: "users and commands",
+        why: "a container's first process here is one that looks after the others; those run as the user",
+        of: |planned, seen| {
+            let (Object::Process(planned), Object::Process(seen)) = (planned, seen) else { return };
+            (seen.user, seen.program) = (planned.user.clone(), planned.program.clone());
+        },
+    },
+    Likeness {
         what: "devices of routes that are only given a next hop",
         why: "the kernel looks for the device that leads there, once (fib_check_nh)",
         of: |planned, seen| {
@@ -170,4 +207,36 @@ fn forget_counters(object: &mut Object) {
         chain.counters = Counters::default();
         chain.rules.iter_mut().for_each(|rule| rule.counters = None);
     }
+}
+
+/// Where something is mounted, and whether it is read-only. Folders that are links on most machines and in the stage's
+/// image are told by where they lead.
+fn targets(root: &MountRoot) -> BTreeMap<String, bool> {
+    let memory = root.tmpfs.iter().map(|text| {
+        let (target, options) = text.split_once(':').unwrap_or((text, ""));
+        (led(target), options.split(',').any(|option| option == "ro"))
+    });
+    memory.chain(root.mounts.iter().map(|mount| (led(&mount.target), mount.read_only))).collect()
+}
+
+fn led(target: &str) -> String {
+    let target = target.trim_end_matches('/');
+    let link = ["/bin/", "/sbin/", "/lib/", "/lib64/"].iter().any(|folder| target.starts_with(folder));
+    match target.strip_prefix("/var/run/") {
+        Some(rest) => format!("/run/{rest}"),
+        None if link => format!("/usr{target}"),
+        None => target.to_owned(),
+    }
+}
+
+fn mounted(root: &MountRoot, targets: BTreeMap<String, bool>) -> MountRoot {
+    let mounts = targets.into_iter().map(|(target, read_only)| Mount { source: None, target, read_only });
+    MountRoot { read_only: root.read_only, mounts: mounts.collect(), ..MountRoot::default() }
+}
+
+fn say_rights(object: &mut Object) {
+    let Object::Process(process) = object else { return };
+    let all = process.container.is_none() || process.privileged;
+    (process.cap_add, process.cap_drop) =
+        if all { Default::default() } else { options(capabilities(process)) };
 }

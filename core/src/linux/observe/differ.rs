@@ -1,12 +1,14 @@
 //! What tells a plan from what is seen of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 
 use super::adds::{ADDS, LIKES};
-use super::{Observed, Unknown};
-use crate::addr::Family;
+use super::{Held, Observed, Unknown};
+use crate::addr::{Family, Transport};
 use crate::linux::observe::route::default_metric;
+use crate::linux::resolver::ADDRESS as RESOLVER;
 use crate::linux::sysctl::words;
 use crate::plan::{Item, Link, LinkKind, NsName, Object, Peer, Plan, Route, Sysctl};
 use crate::rules::iptables::save;
@@ -39,17 +41,26 @@ impl Differences {
 #[must_use]
 pub fn differ(plan: &Plan, seen: &Observed) -> Differences {
     let planned = normal(plan);
-    let mut rest = normal(&seen.plan);
+    let mut rest: Vec<(String, Item)> = normal(&seen.plan).into_iter().map(keyed).collect();
+    let mut held = seen.held.clone();
     let mut differences = Differences { unknown: seen.unknown.clone(), ..Differences::default() };
+    differences.order(&planned, &rest);
     for item in &planned {
-        let found =
-            rest.iter().position(|other| other.ns == item.ns && key(&other.object) == key(&item.object));
-        match found.map(|place| rest.remove(place)) {
+        if let Some(sockets) = served(item) {
+            let there = sockets.iter().filter(|socket| take(&mut held, socket)).count();
+            if there < sockets.len() {
+                differences.missing.push(item.clone());
+            }
+            continue;
+        }
+        let key = key(item);
+        match rest.iter().position(|(other, _)| *other == key).map(|place| rest.remove(place)) {
             None => differences.missing.push(item.clone()),
-            Some(other) => differences.hold(item, other),
+            Some((_, other)) => differences.hold(item, other),
         }
     }
-    for item in rest {
+    differences.unknown.extend(held.iter().map(unplanned));
+    for (_, item) in rest {
         match ADDS.iter().find(|entry| (entry.is)(&item, plan)) {
             Some(entry) => differences.used.push(entry.what),
             None => differences.added.push(item),
@@ -58,7 +69,54 @@ pub fn differ(plan: &Plan, seen: &Observed) -> Differences {
     differences
 }
 
+/// The sockets of what is served from outside: of that, no more is told.
+fn served(item: &Item) -> Option<Vec<Held>> {
+    let one = |transport, at: SocketAddr| Held {
+        ns: item.ns.clone(),
+        transport,
+        address: Some(at.ip()),
+        port: at.port(),
+    };
+    if let Object::Proxy(proxy) = &item.object {
+        Some(vec![one(proxy.transport, proxy.listen)])
+    } else if let Object::Reservation(held) = &item.object {
+        Some(vec![one(held.transport, held.listen)])
+    } else if let Object::Resolver(resolver) = &item.object {
+        let ports = [(Transport::Udp, resolver.udp_port), (Transport::Tcp, resolver.tcp_port)];
+        Some(ports.map(|(transport, port)| one(transport, (RESOLVER, port).into())).to_vec())
+    } else {
+        None
+    }
+}
+
+/// Takes a socket away from those that there are.
+fn take(held: &mut Vec<Held>, socket: &Held) -> bool {
+    let place = held.iter().position(|other| other == socket);
+    place.map(|place| held.remove(place)).is_some()
+}
+
+fn unplanned(Held { ns, transport, address, port }: &Held) -> Unknown {
+    let address = address.map_or_else(|| "*".to_owned(), |address| address.to_string());
+    Unknown { ns: ns.clone(), what: format!("a {transport} socket on {address} port {port}") }
+}
+
 impl Differences {
+    /// Of a device's addresses the first counts for more: they stand in one order.
+    fn order(&mut self, planned: &[Item], seen: &[(String, Item)]) {
+        let wanted: Vec<(String, &Item)> = planned.iter().filter_map(addresses).collect();
+        let known = |item: &&Item| planned.iter().any(|other| key(other) == key(item));
+        let found: Vec<(String, &Item)> =
+            seen.iter().map(|(_, item)| item).filter(known).filter_map(addresses).collect();
+        let of = |all: &[(String, &Item)], device: &str| -> Vec<Item> {
+            all.iter().filter(|(of, _)| of == device).map(|(_, item)| (*item).clone()).collect()
+        };
+        let devices: BTreeSet<&String> = wanted.iter().map(|(device, _)| device).collect();
+        for device in devices {
+            let pairs = of(&wanted, device).into_iter().zip(of(&found, device));
+            self.other.extend(pairs.filter(|(a, b)| key(a) != key(b)));
+        }
+    }
+
     /// Holds two objects of one name against each other.
     fn hold(&mut self, planned: &Item, seen: Item) {
         let mut alike = (planned.object.clone(), seen.object.clone());
@@ -106,8 +164,23 @@ fn lines(f: &mut fmt::Formatter<'_>, planned: &str, seen: &str) -> fmt::Result {
     added.iter().try_for_each(|line| writeln!(f, "+ {line}"))
 }
 
+fn keyed(item: Item) -> (String, Item) {
+    (key(&item), item)
+}
+
+/// The device and the family that an address is one of.
+fn addresses(item: &Item) -> Option<(String, &Item)> {
+    let Object::Address(address) = &item.object else { return None };
+    Some((format!("{} {} {}", item.ns, address.link, Family::of_net(address.net).number()), item))
+}
+
+/// What makes an object the one it is.
+fn key(item: &Item) -> String {
+    format!("{} {}", item.ns, name(&item.object))
+}
+
 /// What makes an object the one it is, among those of its namespace.
-fn key(object: &Object) -> String {
+fn name(object: &Object) -> String {
     match object {
         Object::Namespace(namespace) => format!("namespace {}", namespace.kind()),
         Object::Link(link) => format!("link {}", link.name),

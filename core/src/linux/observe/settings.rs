@@ -88,11 +88,14 @@ pub(super) fn value(plan: &Plan, ns: &NsName, key: &str) -> Option<String> {
     Some(state.own)
 }
 
+/// As which ids are told that whoever looks has not (`/proc/sys/kernel/overflowgid`).
+const NOBODY: u32 = 65534;
+
 /// Whether two values are one: a range that nobody is in is told in more than one way, by who looks at it.
 pub(super) fn alike(key: &str, a: &str, b: &str) -> bool {
     let empty = |range: &str| {
         let numbers: Vec<u32> = range.split(' ').filter_map(|n| n.parse().ok()).collect();
-        matches!(numbers.as_slice(), [first, last] if first > last)
+        matches!(numbers.as_slice(), [first, last] if first > last || (*first, *last) == (NOBODY, NOBODY))
     };
     a == b || key == PING_GROUPS && empty(a) && empty(b)
 }

@@ -10,14 +10,18 @@ use netlink_packet_route::route::{
     RouteAttribute, RouteFlags, RouteMessage, RouteNextHop, RouteProtocol, RouteType,
 };
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
+use netlink_packet_sock_diag::inet::nlas::Nla;
+use netlink_packet_sock_diag::inet::{InetResponse, InetResponseHeader, SocketId};
 
 use super::differ::{Differences, differ};
 use super::network::objects;
-use super::ruleset;
-use super::{Item, NsName, Object, Observed, Plan, Seen, Unknown};
-use crate::addr::Family;
+use super::{Held, Item, Namespace, NsName, Object, Observed, Plan, Seen, Unknown};
+use super::{life, mounts, ruleset, socket};
+use crate::addr::{Family, Transport};
 use crate::linux::net::Told;
+use crate::plan::MountRoot;
 use crate::rules::iptables::parse;
+use crate::topology::Mount;
 
 fn ns(name: &str) -> NsName {
     NsName(name.to_owned())
@@ -260,7 +264,7 @@ fn apart(planned: &[&str], seen: &[&str]) -> Differences {
             .map(|text| Item { ns: ns("a"), object: serde_json::from_str::<Object>(text).unwrap() })
             .collect(),
     };
-    differ(&plan(planned), &Observed { plan: plan(seen), unknown: Vec::new() })
+    differ(&plan(planned), &Observed { plan: plan(seen), ..Observed::default() })
 }
 
 const UP: &str = r#"{ "up": "eth0" }"#;
@@ -379,4 +383,129 @@ fn rules_that_differ_are_told_line_by_line() {
         apart(&[&rules("DROP", 0)], &[&rules("ACCEPT", 0)]).to_string(),
         "  rules of a:\n- :INPUT DROP [0:0]\n+ :INPUT ACCEPT [0:0]\n"
     );
+}
+
+#[test]
+fn addresses_in_another_order_are_a_difference() {
+    let [one, two] = ["10.0.0.1/24", "10.0.0.2/24"]
+        .map(|net| format!(r#"{{ "address": {{ "link": "eth0", "net": "{net}", "nodad": false }} }}"#));
+    assert!(apart(&[&one, &two], &[&one, &two]).is_empty());
+    assert_eq!(apart(&[&one, &two], &[&two, &one]).other.len(), 2);
+}
+
+#[test]
+fn mounts_of_the_user_are_told_and_those_that_every_container_has_are_not() {
+    let mountinfo = "\
+60 50 0:40 / / ro,relatime - tmpfs tmpfs rw,mode=755
+61 60 0:41 / /proc rw,nosuid - proc proc rw
+62 60 0:42 / /dev rw,nosuid - tmpfs tmpfs rw,size=65536k,mode=755
+63 62 0:43 / /dev/shm rw,nosuid - tmpfs shm rw,size=65536k
+64 60 0:44 /files/web/etc/hosts /etc/hosts rw - tmpfs tmpfs rw
+65 60 0:45 / /run/x rw,nosuid master:3 - tmpfs tmpfs rw,size=1024k
+66 60 8:1 /volumes/my\\040data /my\\040data ro,relatime shared:7 - ext4 /dev/vda rw
+67 60 8:1 /devices /devices rw,relatime - ext4 /dev/vda rw
+";
+    let root = mounts::root(mountinfo);
+    assert!(root.read_only);
+    assert_eq!(root.tmpfs, ["/run/x"]);
+    let told: Vec<_> =
+        root.mounts.iter().map(|m| (m.source.as_deref(), m.target.as_str(), m.read_only)).collect();
+    assert_eq!(told, [(Some("/volumes/my data"), "/my data", true), (Some("/devices"), "/devices", false)]);
+    assert!(mounts::has_shm(mountinfo));
+    assert!(!mounts::has_shm("60 50 0:40 / / ro,relatime - tmpfs tmpfs rw,mode=755\n"));
+}
+
+#[test]
+fn a_map_of_all_ids_there_are_is_that_of_everything() {
+    let map = |text, own| life::map(text, own).map(|m| (m.inside, m.outside, m.count));
+    let root = "         0          0 4294967295\n";
+    assert_eq!(map(root, root), Some((0, 0, u32::MAX)));
+    assert_eq!(map("0 100000 65536\n", root), Some((0, 100_000, 65536)));
+    // As an ordinary user sees it, with the ids that /etc/subuid grants.
+    let own = "0 1000 1\n1 100000 65536\n";
+    assert_eq!(map("0 0 1\n1 1 65536\n", own), Some((0, 0, u32::MAX)));
+    assert_eq!(map("0 0 1\n1 5 10\n", own), None);
+}
+
+#[test]
+fn rights_are_told_as_docker_takes_them() {
+    let rights = |bounding: &str, seccomp: &str| {
+        let status = format!("Name:\tx\nCapBnd:\t{bounding}\nNoNewPrivs:\t1\nSeccomp:\t{seccomp}\n");
+        life::rights(&status, 40).unwrap()
+    };
+    assert_eq!(rights("00000000a80425fb", "2"), life::Rights::default());
+    let other = rights("00000000a80435fa", "2");
+    assert_eq!((other.cap_add, other.cap_drop), (vec!["NET_ADMIN".to_owned()], vec!["CHOWN".to_owned()]));
+    assert!(rights("000001ffffffffff", "0").privileged);
+    assert!(!rights("000001ffffffffff", "2").privileged);
+    assert!(!rights("00000000a80425fb", "0").privileged);
+    assert_eq!(life::rights("Name:\tx\n", 40), None);
+}
+
+/// A socket that is told, and how.
+fn address_of(address: &str, port: u16, nla: Option<Nla>) -> Option<IpAddr> {
+    let mut id = if address.contains(':') { SocketId::new_v6() } else { SocketId::new_v4() };
+    (id.source_address, id.source_port) = (ip(address), port);
+    let header = InetResponseHeader {
+        family: 10,
+        state: 10,
+        timer: None,
+        socket_id: id,
+        recv_queue: 0,
+        send_queue: 0,
+        uid: 0,
+        inode: 7,
+    };
+    let bound = socket::bound(&InetResponse { header, nlas: nla.into_iter().collect() });
+    assert_eq!((bound.inode, bound.port), (7, port));
+    bound.address
+}
+
+#[test]
+fn a_socket_of_both_families_has_no_address() {
+    assert_eq!(address_of("::", 80, Some(Nla::SkV6Only(false))), None);
+    assert_eq!(address_of("::", 80, Some(Nla::SkV6Only(true))), Some(ip("::")));
+    assert_eq!(address_of("0.0.0.0", 80, None), Some(ip("0.0.0.0")));
+    assert_eq!(address_of("::1", 80, Some(Nla::SkV6Only(false))), Some(ip("::1")));
+}
+
+#[test]
+fn what_is_served_from_outside_is_known_by_its_socket_alone() {
+    let proxy = r#"{ "proxy": { "transport": "tcp", "listen": "0.0.0.0:80", "connect": "172.18.0.2:80" } }"#;
+    let plan = Plan { items: vec![Item { ns: ns("a"), object: serde_json::from_str(proxy).unwrap() }] };
+    let held = |port| Held { ns: ns("a"), transport: Transport::Tcp, address: Some(ip("0.0.0.0")), port };
+    let seen = |held| Observed { held, ..Observed::default() };
+    assert!(differ(&plan, &seen(vec![held(80)])).is_empty());
+    assert_eq!(differ(&plan, &seen(vec![])).missing, plan.items);
+    let apart = differ(&plan, &seen(vec![held(80), held(81)])).to_string();
+    assert_eq!(apart, "? a: a tcp socket on 0.0.0.0 port 81\n");
+}
+
+#[test]
+fn mounts_are_one_where_they_are_in_one_place_and_the_image_is_the_machines() {
+    let root = |mounts: &[(&str, bool)], tmpfs: &[&str]| {
+        let mount = |(target, read_only): &(&str, bool)| Mount {
+            source: Some("/x".to_owned()),
+            target: (*target).to_owned(),
+            read_only: *read_only,
+        };
+        let root = MountRoot {
+            mounts: mounts.iter().map(mount).collect(),
+            tmpfs: tmpfs.iter().map(|&text| text.to_owned()).collect(),
+            ..MountRoot::default()
+        };
+        serde_json::to_string(&Object::Namespace(Namespace::Mount(root))).unwrap()
+    };
+    let planned = root(&[("/data", true), ("/lib/modules", true)], &["/run/x:size=1m"]);
+    let seen = [("/data", true), ("/usr/lib/modules", true), ("/usr", true), ("/etc/ssl", true)];
+    assert!(apart(&[&planned], &[&root(&seen, &["/run/x"])]).is_empty());
+    for (mounts, tmpfs) in [
+        (vec![("/data", false), ("/usr/lib/modules", true)], vec!["/run/x"]),
+        (vec![("/usr/lib/modules", true)], vec!["/run/x"]),
+        (vec![("/data", true), ("/usr/lib/modules", true)], vec![]),
+        (vec![("/data", true), ("/usr/lib/modules", true), ("/other", true)], vec!["/run/x"]),
+        (vec![("/data", true), ("/usr/lib/modules", true), ("/usr", false)], vec!["/run/x"]),
+    ] {
+        assert!(!apart(&[&planned], &[&root(&mounts, &tmpfs)]).is_empty(), "{mounts:?} {tmpfs:?}");
+    }
 }

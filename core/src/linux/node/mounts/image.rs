@@ -80,6 +80,15 @@ enum From {
     File(PathBuf),
 }
 
+/// Whether a path is of the image's.
+pub(in crate::linux) fn holds(path: &str) -> bool {
+    let below = |folder: String| {
+        path.strip_prefix(&folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    PROGRAMS.iter().any(|name| below(format!("/{name}")))
+        || SETTINGS.iter().any(|name| below(format!("/etc/{name}")))
+}
+
 /// What this machine has of all that.
 pub(super) fn find() -> Vec<Piece> {
     let programs = PROGRAMS.iter().map(|name| Path::new("/").join(name)).filter_map(|at| {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::{Actor, Ground};
 use crate::linux::Error;
 use crate::linux::node::user::{self, User};
-use crate::linux::observe::{Observed, View, observe};
+use crate::linux::observe::{First, Observed, View, observe};
 use crate::linux::space::Space;
 use crate::linux::stage::door::Standing;
 use crate::plan::{NsName, Process};
@@ -36,7 +36,13 @@ impl Ground {
         settings: Vec<(NsName, String)>,
     ) -> Result<Observed, Error> {
         let spaces = self.spaces.iter().map(|((_, ns), space)| (ns.clone(), space.as_ref())).collect();
-        observe(&View { spaces, settings })
+        let first = |actor: &Actor| First {
+            node: actor.process.node.clone(),
+            container: actor.process.container.clone(),
+            pid: actor.node.pid(),
+        };
+        let nodes = self.nodes.values().map(first).collect();
+        observe(&View { spaces, settings, nodes })
     }
 
     /// The namespaces of a node: first the stage's own of users, from which there is a right to all others, and that of
