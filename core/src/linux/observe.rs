@@ -111,6 +111,9 @@ pub fn observe(view: &View<'_>) -> Result<Observed, Error> {
             ruleset::read(ns, family, &rules::saved(space, ns.as_str(), family)?, &mut seen);
         }
     }
+    for net in &nets {
+        ruleset::unread(net.name(), &net.tables()?, &mut seen);
+    }
     for (ns, space) in view.of(NsKind::Ipc) {
         let keys: Vec<String> = view.asked(ns, false).cloned().collect();
         seen.settings(ns, sysctl::read(space, ns.as_str(), &keys)?);

@@ -110,10 +110,16 @@ fn what_no_fixture_plans_is_read_back_too_and_nothing_is_passed_over() {
 
     place("a").run("ip link add vx0 type vxlan id 1 dstport 4789");
     place("a").run("ip route add blackhole 10.8.0.0/16");
-    let apart = differ(&plan, &observe(&view()).unwrap()).to_string();
+    place("b").run("iptables -A INPUT -j DROP");
+    place("b").run("nft add table inet mine");
+    let apart = differ(&plan, &observe(&view()).unwrap());
+    let added: Vec<String> = apart.added.iter().map(ToString::to_string).collect();
+    assert!(added.len() == 1 && added[0].contains("-A INPUT -j DROP"), "{added:?}");
+    let unknown: String = apart.unknown.iter().map(|unknown| format!("? {unknown}\n")).collect();
     assert_eq!(
-        apart,
+        unknown,
         "? a: device vx0: a plan has no device of kind vxlan\n\
-         ? a: route to 10.8.0.0/16 in table 254: a plan has none with a type but unicast\n"
+         ? a: route to 10.8.0.0/16 in table 254: a plan has none with a type but unicast\n\
+         ? b: table mine of nftables (Inet): only what iptables-save tells is read\n"
     );
 }

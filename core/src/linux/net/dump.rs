@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd};
 
 use netlink_packet_core::NLM_F_DUMP;
+use netlink_packet_netfilter::nftables::{NfTablesMessage, TableAttribute, TableMessage};
+use netlink_packet_netfilter::{
+    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkMessage;
@@ -101,6 +105,26 @@ impl Net {
         }
     }
 
+    /// The tables of nftables, by family and name; none where the kernel has no such thing.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub(in crate::linux) fn tables(&self) -> Result<Vec<(NetfilterProtoFamily, String)>, Error> {
+        let ask = || -> Result<Vec<NetfilterMessage>, Refusal> {
+            let socket =
+                self.space.inside(|| Netlink::open(netlink_sys::protocols::NETLINK_NETFILTER)).flatten()?;
+            let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, 0);
+            let get = NfTablesMessage::GetTable(TableMessage { attributes: Vec::new() });
+            socket.ask(NetfilterMessage::new(header, get), NLM_F_DUMP)
+        };
+        match ask() {
+            // A part of netfilter that is not there is no valid argument (`nfnetlink_rcv_msg`).
+            Err(unknown) if unknown.is(Errno::EINVAL) || unknown.is(Errno::EPROTONOSUPPORT) => Ok(Vec::new()),
+            Err(refusal) => Err(self.error("read", "tables of nftables".to_owned(), refusal)),
+            Ok(told) => Ok(told.into_iter().filter_map(table).collect()),
+        }
+    }
+
     fn links(&self) -> Result<Vec<LinkMessage>, Refusal> {
         self.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))
     }
@@ -145,6 +169,17 @@ impl Net {
         // One that nobody has asked for yet is -1.
         Ok(told.iter().find_map(number).filter(|number| *number >= 0))
     }
+}
+
+fn table(message: NetfilterMessage) -> Option<(NetfilterProtoFamily, String)> {
+    let NetfilterMessageInner::NfTables(NfTablesMessage::NewTable(table)) = message.inner else {
+        return None;
+    };
+    let name = table
+        .attributes
+        .into_iter()
+        .find_map(|attribute| if let TableAttribute::Name(name) = attribute { Some(name) } else { None });
+    Some((message.header.family, name?))
 }
 
 /// The state of sockets that are bound, and connected to nobody.
