@@ -260,3 +260,6 @@ fn plain_route(route: &Route) -> Route {
         ..route.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;
