@@ -25,16 +25,6 @@ pub enum Refused {
     /// Docker would refuse it; in its own words.
     #[error("{}", .0.found)]
     Docker(Box<Diagnostic>),
-    /// There is no such device where the node is.
-    #[error("there is no device {device} in {node}: it has {has}")]
-    Device {
-        /// The node.
-        node: NodeName,
-        /// The device.
-        device: IfName,
-        /// Those that there are.
-        has: String,
-    },
     /// It is no command that can be run there.
     #[error("{0}")]
     Command(String),
@@ -71,29 +61,8 @@ impl Planner {
                 self.on(node, |engine, index| disconnect(engine, index, network))
             }
             Change::Rule(node, command) => self.rule(node, command),
-            Change::Cut(node, device) | Change::Heal(node, device) | Change::Loss(node, device, _) => {
-                self.wire(node, device).map(|()| Vec::new())
-            }
+            Change::Cut(..) | Change::Heal(..) | Change::Loss(..) => Ok(Vec::new()),
         }
-    }
-
-    /// Whether a node has a device whose wire can be changed.
-    fn wire(&self, node: &NodeName, device: &IfName) -> Result<(), Refused> {
-        let container = self.engines.iter().find_map(|e| e.containers.get(e.index(node)?));
-        let ns = container.map_or_else(|| NsName::from(node), |c| c.ns(NsKind::Network));
-        let devices = |Item { ns: of, object }: &Item| {
-            let Object::Link(link) = object else { return Vec::new() };
-            let own = (*of == ns).then(|| link.name.clone());
-            let LinkKind::Veth(peer) = &link.kind else { return own.into_iter().collect() };
-            own.into_iter().chain((peer.ns == ns).then(|| peer.name.clone())).collect()
-        };
-        let devices: BTreeSet<IfName> = self.plan().items.iter().flat_map(devices).collect();
-        if devices.contains(device) {
-            return Ok(());
-        }
-        let devices: Vec<&str> = devices.iter().map(IfName::as_str).collect();
-        let has = if devices.is_empty() { "none".to_owned() } else { devices.join(", ") };
-        Err(Refused::Device { node: node.clone(), device: device.clone(), has })
     }
 
     /// Runs a command of iptables where a node is.

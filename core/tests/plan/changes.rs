@@ -260,7 +260,6 @@ fn what_cannot_be_connected_is_refused_in_docker_s_words() {
         (Change::Stop(node("lan")), "lan is no container"),
         (Change::Rule(node("host"), "iptables -A NONE -j DROP".into()), "expected a chain"),
         (Change::Rule(node("nobody"), "iptables -F".into()), "there is no node nobody"),
-        (Change::Cut(node("web"), "eth7".parse().unwrap()), "there is no device eth7 in web: it has eth0"),
         (Change::Rule(node("web"), "nft flush ruleset".into()), "is no command of iptables"),
     ] {
         let error = planner.change(&change).unwrap_err().to_string();

@@ -167,8 +167,6 @@ impl Voyage {
     }
 
     fn change(&mut self, change: &Change) -> Result<(), Verdict> {
-        let refused = |got| Verdict::Failed { got, trace: Trace::default() };
-        let operations = self.planner.change(change).map_err(|why| refused(why.to_string()))?;
         if let Change::Cut(..) | Change::Heal(..) | Change::Loss(..) = change {
             let answer = self.stage.ask(Request::Fault(change.clone()));
             return match answer {
@@ -176,6 +174,8 @@ impl Voyage {
                 Ok(Answer::Done | Answer::Outcome(_) | Answer::Observed(_) | Answer::Otherwise(_)) => Ok(()),
             };
         }
+        let refused = |got| Verdict::Failed { got, trace: Trace::default() };
+        let operations = self.planner.change(change).map_err(|why| refused(why.to_string()))?;
         self.stage.apply(operations).map_err(|error| failed(&error))
     }
 }

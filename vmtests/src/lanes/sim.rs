@@ -134,13 +134,14 @@ impl Voyage {
             Change::Stop(_) | Change::Start(_) | Change::Replace(_) => None,
             Change::Connect(..) | Change::Disconnect(..) | Change::Rule(..) => None,
         };
-        let operations = match self.planner.change(change) {
-            Ok(operations) => operations,
-            Err(refused) => return Verdict::Failed { got: refused.to_string(), trace: Trace::default() },
-        };
         let done = match fault {
             Some((node, device, fault)) => self.world.fault(node, device, fault),
-            None => self.world.apply(&operations),
+            None => match self.planner.change(change) {
+                Ok(operations) => self.world.apply(&operations),
+                Err(refused) => {
+                    return Verdict::Failed { got: refused.to_string(), trace: Trace::default() };
+                }
+            },
         };
         match done {
             Ok(()) => Verdict::Held,
