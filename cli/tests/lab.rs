@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::{env, fs, thread};
 
 use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Gid, Uid, chown};
 
@@ -106,6 +108,16 @@ impl Harbour {
         let mut command = as_user(&self.user, program);
         command.args(args).env_clear().env("PATH", env::var_os("PATH").unwrap());
         command.env("XDG_RUNTIME_DIR", self.runtime.path()).stdin(Stdio::null());
+        // What a shell starts in the background is told to ignore these, and all that it starts is too.
+        // SAFETY: the calls are safe in a child of a process with threads (man 7 signal-safety).
+        unsafe {
+            command.pre_exec(|| {
+                for key in [Signal::SIGINT, Signal::SIGQUIT] {
+                    signal(key, SigHandler::SigDfl)?;
+                }
+                Ok(())
+            });
+        }
         command
     }
 

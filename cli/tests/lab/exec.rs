@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Stdio};
 
 use nix::pty::openpty;
-use nix::sys::signal::{SigHandler, Signal, kill, signal};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 
@@ -174,13 +174,9 @@ impl Terminal {
         let theirs = || Stdio::from(pty.slave.try_clone().unwrap());
         let mut bash = harbour.other("bash", &["--norc", "--noprofile", "-i"]);
         bash.env("PS1", "$ ").env("TERM", "xterm").stdin(theirs()).stdout(theirs()).stderr(theirs());
-        // SAFETY: all calls are safe in a child of a process with threads (man 7 signal-safety).
+        // SAFETY: both calls are safe in a child of a process with threads (man 7 signal-safety).
         unsafe {
             bash.pre_exec(|| {
-                // Whoever runs the tests in the background has had these ignored, and that is inherited.
-                for key in [Signal::SIGINT, Signal::SIGQUIT] {
-                    signal(key, SigHandler::SigDfl)?;
-                }
                 setsid()?;
                 if nix::libc::ioctl(0, nix::libc::TIOCSCTTY, 0) < 0 {
                     return Err(std::io::Error::last_os_error());
