@@ -12,7 +12,12 @@ use crate::bed::Bed;
 /// A server of the test's own on port 80 of `b`, that serves one connection so.
 fn serve(bed: &Bed, serve: impl FnOnce(TcpStream) + Send + 'static) {
     let listener = bed.inside("b", || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 80)).unwrap());
-    thread::spawn(move || serve(listener.accept().unwrap().0));
+    thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        // The next is to have the port as soon as this connection is over.
+        drop(listener);
+        serve(stream);
+    });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc::linger;
+use nix::libc::{self, linger};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, connect, getpeername, getsockopt, recv, send, sockopt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::time::timeout;
@@ -156,11 +156,13 @@ async fn connected(question: Question, fd: OwnedFd) -> Result<OwnedFd, Failure> 
         if let Some(told) = told::next(fd) {
             return Err(Failure::Outcome(told.outcome));
         }
-        match getsockopt(fd, sockopt::SocketError)
-            .map_err(|errno| failed("ask for the error of", "a socket", errno))?
-        {
+        let error = getsockopt(fd, sockopt::SocketError)
+            .map_err(|errno| failed("ask for the error of", "a socket", errno))?;
+        match error {
             0 if is_connected(fd) => break,
             0 => ready.clear_ready(),
+            // A reset in the handshake is ECONNREFUSED: this one came when it was over (`tcp_reset`, net/ipv4/tcp_input.c).
+            libc::ECONNRESET | libc::EPIPE => return Err(Failure::Outcome(Outcome::Closed)),
             number => return Err(question.by_number("connect to", Errno::from_raw(number))),
         }
     }
