@@ -10,6 +10,7 @@
 #![expect(clippy::disallowed_methods, reason = "a bench looks at the clock, and waits for the kernel")]
 
 use std::env;
+use std::iter;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -70,7 +71,10 @@ fn bench(alone: &Alone, count: usize) {
             None if n == 0 => println!("netavark: not installed, skipped"),
             None => {}
         }
-        report(size, &all.iter().map(|(name, _)| *name).collect::<Vec<_>>(), &take_turns(alone, &all, count));
+        let samples = take_turns(alone, &all, count);
+        let most = |extent| (0..3).map(|_| alone.timed_gone(|| ours::peak(n, extent)).0).max();
+        let peaks: Vec<_> = (0..EXTENTS.len()).map(most).collect();
+        report(size, &all.iter().map(|(name, _)| *name).collect::<Vec<_>>(), &samples, &peaks);
     }
     let each = |extent| {
         let runs: Vec<Vec<f64>> =
@@ -94,8 +98,6 @@ type Contender<'a> = (&'static str, Box<dyn Fn() -> Sample + 'a>);
 struct Sample {
     up: f64,
     down: f64,
-    /// Bytes, at most.
-    memory: Option<u64>,
 }
 
 /// Every contender's samples, and how long it took until all was gone.
@@ -112,14 +114,14 @@ fn take_turns(alone: &Alone, all: &[Contender<'_>], count: usize) -> Vec<Vec<(Sa
     samples
 }
 
-fn report(size: &Size, names: &[&str], samples: &[Vec<(Sample, f64)>]) {
+fn report(size: &Size, names: &[&str], samples: &[Vec<(Sample, f64)>], peaks: &[Option<u64>]) {
     let ip: Vec<f64> = samples[EXTENTS.len()].iter().map(|(sample, _)| sample.up).collect();
-    for (name, samples) in names.iter().zip(samples) {
+    let peaks = peaks.iter().copied().chain(iter::repeat(None));
+    for ((name, samples), peak) in names.iter().zip(samples).zip(peaks) {
         let of = |value: fn(&(Sample, f64)) -> f64| median(samples.iter().map(value));
         let least = least(samples.iter().map(|(sample, _)| sample.up));
         let ratio = median(samples.iter().zip(&ip).map(|((sample, _), ip)| sample.up / ip));
-        let memory = samples.iter().filter_map(|(sample, _)| sample.memory).max();
-        let memory = memory.map_or_else(|| "-".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1e6));
+        let memory = peak.map_or_else(|| "-".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1e6));
         let (up, down, gone) = (of(|(s, _)| s.up), of(|(s, _)| s.down), of(|(s, gone)| s.down + gone));
         println!(
             "{:17}{name:20}{up:>9.1}{least:>9.1}{down:>9.1}{gone:>9.1}{ratio:>9.2}{memory:>7}",

@@ -5,8 +5,8 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
 
-use nix::sys::resource::{UsageWho, getrusage};
 use seatrial_core::linux::stage::{Launch, Stage};
 use seatrial_core::plan::PlanOp;
 use serde_json::Value;
@@ -30,24 +30,35 @@ pub(crate) fn hold(args: &[String]) {
     println!("{}", serde_json::to_string(&took).unwrap());
     io::stdin().read_to_end(&mut Vec::new()).unwrap();
     drop(stage);
-    // In KiB, of whichever process below had most.
-    println!("{}", getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss());
 }
 
 /// Up and down once.
 pub(crate) fn sample(size: usize, extent: usize) -> Sample {
-    let (up, mut running) = timed(|| Running::start(size, extent, &[]));
-    // The tools have ended by now: whichever had most is counted beside all that run on.
-    let live = tree(running.process.id());
-    let (down, largest) = timed(|| running.end());
-    Sample { up, down, memory: Some((live + largest) * 1024) }
+    let (up, running) = timed(|| Running::start(size, extent, &[]).up());
+    let (down, ()) = timed(|| running.end());
+    Sample { up, down }
+}
+
+/// The most memory that all its processes together had at one time while it was set up, in bytes. The tools are among
+/// them: it is looked at without a pause, and not timed.
+pub(crate) fn peak(size: usize, extent: usize) -> u64 {
+    let running = Running::start(size, extent, &[]);
+    let id = running.process.id();
+    let up = thread::spawn(|| running.up());
+    let mut most = 0;
+    while !up.is_finished() {
+        most = most.max(tree(id));
+    }
+    up.join().unwrap().end();
+    most * 1024
 }
 
 /// How long each container took, in ms, in their order.
 pub(crate) fn each(size: usize, extent: usize) -> Vec<f64> {
-    let mut running = Running::start(size, extent, &["each"]);
+    let mut running = Running::start(size, extent, &["each"]).up();
+    let each = running.took.split_off(1);
     running.end();
-    running.took.split_off(1)
+    each
 }
 
 struct Running {
@@ -62,24 +73,23 @@ impl Running {
         let mut command = Command::new(env::current_exe().unwrap());
         command.arg(HOLD).args([size, extent].map(|n| n.to_string())).args(more);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut says = BufReader::new(process.stdout.take().unwrap());
-        let took: Vec<Value> = serde_json::from_str(&line(&mut says)).unwrap();
-        Self { process, says, took: took.iter().filter_map(Value::as_f64).collect() }
+        let says = BufReader::new(process.stdout.take().unwrap());
+        Self { process, says, took: Vec::new() }
     }
 
-    /// Ends it: the most memory that one process below it had, in KiB.
-    fn end(&mut self) -> u64 {
+    /// Waits until all is set up.
+    fn up(mut self) -> Self {
+        let mut line = String::new();
+        self.says.read_line(&mut line).unwrap();
+        let took: Vec<Value> = serde_json::from_str(&line).unwrap();
+        self.took = took.iter().filter_map(Value::as_f64).collect();
+        self
+    }
+
+    fn end(mut self) {
         drop(self.process.stdin.take());
-        let most = line(&mut self.says).trim().parse().unwrap();
         assert!(self.process.wait().unwrap().success());
-        most
     }
-}
-
-fn line(says: &mut BufReader<ChildStdout>) -> String {
-    let mut line = String::new();
-    says.read_line(&mut line).unwrap();
-    line
 }
 
 /// The memory of a process and of those below it, in KiB: what several share is divided among them (man 5 proc_pid_smaps,

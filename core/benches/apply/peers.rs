@@ -79,7 +79,7 @@ impl Ip {
                 .arg(&self.rules));
         });
         let (down, ()) = timed(|| run(Command::new("ip").arg("-batch").arg(&self.undo)));
-        Sample { up, down, memory: None }
+        Sample { up, down }
     }
 }
 
@@ -116,7 +116,7 @@ impl Netavark {
             self.each("teardown");
             run(Command::new("ip").arg("-batch").arg(&self.undo));
         });
-        Sample { up, down, memory: None }
+        Sample { up, down }
     }
 
     fn each(&self, verb: &str) {
