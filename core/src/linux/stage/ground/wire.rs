@@ -53,7 +53,13 @@ impl Ground {
     pub(super) async fn settle(&self, operations: &[PlanOp]) -> Result<(), Error> {
         let touched: BTreeSet<_> = operations.iter().filter_map(touched).collect();
         let is_touched = |item: &&Item| ends(item).iter().any(|end| touched.contains(end));
-        for Item { ns, object } in self.standing.iter().filter(is_touched) {
+        let first = self.standing.iter().filter(is_touched);
+        // A bridge runs when one of its ports does.
+        let bridges: BTreeSet<_> = first.clone().filter_map(bridge).collect();
+        let then = self.standing.iter().filter(|item| {
+            matches!(&item.object, Object::Link(link) if bridges.contains(&(&item.ns, &link.name)))
+        });
+        for Item { ns, object } in first.chain(then) {
             let settled = async {
                 while !self.carries(ns, object)? {
                     sleep(TICK).await;
@@ -132,6 +138,12 @@ const fn touched(operation: &PlanOp) -> Option<End<'_>> {
         Object::Process(_) | Object::Proxy(_) | Object::Reservation(_) => None,
         Object::Resolver(_) | Object::Listener(_) => None,
     }
+}
+
+/// The bridge that a veth leads to.
+fn bridge(item: &Item) -> Option<End<'_>> {
+    let Object::Link(Link { kind: LinkKind::Veth(peer), .. }) = &item.object else { return None };
+    Some((&peer.ns, peer.master.as_ref()?))
 }
 
 /// The devices that a link or an address is of: a veth is two.
