@@ -56,9 +56,9 @@ impl Ground {
         let first = self.standing.iter().filter(is_touched);
         // A bridge runs when one of its ports does.
         let bridges: BTreeSet<_> = first.clone().filter_map(bridge).collect();
-        let then = self.standing.iter().filter(|item| {
-            matches!(&item.object, Object::Link(link) if bridges.contains(&(&item.ns, &link.name)))
-        });
+        let then = self.standing.iter().filter(
+            |item| matches!(&item.object, Object::Link(link) if bridges.contains(&(&item.ns, &link.name))),
+        );
         for Item { ns, object } in first.chain(then) {
             let settled = async {
                 while !self.carries(ns, object)? {
