@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use seatrial_core::engine::Engine;
 use seatrial_core::linux::state::LabName;
 use seatrial_core::topology::trial::Lane;
+use seatrial_vmtests::lanes::SEED;
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -48,6 +49,14 @@ pub(crate) enum Command {
     Down(Down),
 }
 
+/// Where the simulator's chance comes from.
+#[derive(Debug, Args)]
+pub(crate) struct Chance {
+    /// Where the simulator's chance comes from: ports, sequence numbers, what a fault takes
+    #[arg(long, value_name = "N", env = "SEATRIAL_SEED", hide_env_values = true, default_value_t = SEED)]
+    pub(crate) seed: u64,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// Trial files, or folders that are searched for *.trial.yaml
@@ -62,6 +71,8 @@ pub(crate) struct Check {
     /// Runs every trial with this Engine's rules, whatever it says itself
     #[arg(long, value_name = "VERSION")]
     pub(crate) engine: Option<Engine>,
+    #[command(flatten)]
+    pub(crate) chance: Chance,
     /// How to say it
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: CheckFormat,
@@ -73,6 +84,8 @@ pub(crate) struct Trace {
     pub(crate) input: Input,
     /// The question: 'NODE -> TARGET:PORT/PROTO,OPTION…', as in 'lan -> 203.0.113.10:8080/tcp'
     pub(crate) probe: String,
+    #[command(flatten)]
+    pub(crate) chance: Chance,
     /// How to say it
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -84,6 +97,8 @@ pub(crate) struct Trace {
 pub(crate) struct Matrix {
     #[command(flatten)]
     pub(crate) input: Input,
+    #[command(flatten)]
+    pub(crate) chance: Chance,
     /// How to say it
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

@@ -11,7 +11,7 @@ use seatrial_vmtests::report::{Counts, Report};
 use crate::args::{Check, CheckFormat};
 use crate::diagnostics;
 use crate::disk::trials_below;
-use crate::format::{json, junit, tap, text};
+use crate::format::{Again, json, junit, tap, text};
 use crate::input;
 use crate::output::{Output, Refusal, Status};
 use crate::style;
@@ -26,7 +26,8 @@ pub(crate) fn run(args: &Check) -> Result<Output, Refusal> {
     let mut wanted = args.lane.clone();
     wanted.sort_unstable();
     wanted.dedup();
-    let means = Means { program: PathBuf::from(PROGRAM), jobs: args.jobs.unwrap_or(JOBS) };
+    let seed = args.chance.seed;
+    let means = Means { program: PathBuf::from(PROGRAM), jobs: args.jobs.unwrap_or(JOBS), seed };
     wanted.iter().try_for_each(|lane| lanes::available(*lane, &means))?;
     let read: Vec<_> = trials(&args.paths)?.into_iter().map(|file| read(file, args)).collect();
     let warnings = warnings(&read);
@@ -36,14 +37,15 @@ pub(crate) fn run(args: &Check) -> Result<Output, Refusal> {
         .into_iter()
         .filter_map(|trial| match trial {
             Ok(_) => run.next(),
-            Err(refused) => Some(refused),
+            Err(refused) => Some(*refused),
         })
         .collect();
+    let again = Again { seed, engine: args.engine };
     let out = match args.format {
-        CheckFormat::Text => text::render(&reports, &wanted, style::columns()),
-        CheckFormat::Json => json::render(&reports, &wanted)?,
-        CheckFormat::Junit => junit::render(&reports).map_err(|e| Refusal::Words(e.to_string()))?,
-        CheckFormat::Tap => tap::render(&reports),
+        CheckFormat::Text => text::render(&reports, &wanted, again, style::columns()),
+        CheckFormat::Json => json::render(&reports, &wanted, again)?,
+        CheckFormat::Junit => junit::render(&reports, again).map_err(|e| Refusal::Words(e.to_string()))?,
+        CheckFormat::Tap => tap::render(&reports, again),
     };
     let err = diagnostics::warnings(&warnings) + &refusals(&reports);
     Ok(Output { out, err, status: status(&Counts::of(&reports)) })
@@ -77,10 +79,16 @@ fn trials(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Refusal> {
 }
 
 /// A trial, with the Engine of the command line; or what is wrong with it.
-fn read(file: PathBuf, args: &Check) -> Result<Trial, Report> {
+fn read(file: PathBuf, args: &Check) -> Result<Trial, Box<Report>> {
     let mut trial = input::trial(&file).map_err(|diagnostics| {
         let file = file.display().to_string();
-        Report { title: file.clone(), group: String::new(), file, rows: Err(diagnostics) }
+        Box::new(Report {
+            title: file.clone(),
+            group: String::new(),
+            file,
+            rows: Err(diagnostics),
+            digest: None,
+        })
     })?;
     if let (Some(engine), Some(host)) = (args.engine, trial.topology.hosts.first_mut()) {
         host.engine = engine;
@@ -89,7 +97,7 @@ fn read(file: PathBuf, args: &Check) -> Result<Trial, Report> {
 }
 
 /// What Compose warns of; of a file that several trials name, once.
-fn warnings(read: &[Result<Trial, Report>]) -> Vec<Diagnostic> {
+fn warnings(read: &[Result<Trial, Box<Report>>]) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
     for warning in read.iter().flatten().flat_map(|trial| &trial.warnings) {
         if !warnings.contains(warning) {

@@ -12,7 +12,7 @@ use seatrial_core::topology::yaml;
 use seatrial_core::topology::{Topology, files};
 use seatrial_sim::world::World;
 
-use crate::args::{Input, InputOptions};
+use crate::args::{Chance, Input, InputOptions};
 use crate::disk::{Disk, is_trial};
 use crate::output::Refusal;
 
@@ -25,9 +25,6 @@ const OVERRIDE_FILES: [&str; 4] = [
     "docker-compose.override.yml",
     "docker-compose.override.yaml",
 ];
-
-/// The seed of every world: the same question has the same answer.
-const SEED: u64 = 1;
 
 /// What was read.
 pub(crate) struct Subject {
@@ -70,10 +67,14 @@ pub(crate) fn subject(input: &Input, options: &InputOptions) -> Result<Subject, 
 }
 
 /// The same, planned and alive.
-pub(crate) fn world(input: &Input, options: &InputOptions) -> Result<(Subject, Plan, World), Refusal> {
+pub(crate) fn world(
+    input: &Input,
+    options: &InputOptions,
+    chance: &Chance,
+) -> Result<(Subject, Plan, World), Refusal> {
     let subject = subject(input, options)?;
     let plan = plan::plan(&subject.topology)?;
-    let world = World::build(&plan, SEED).map_err(|e| Refusal::Words(e.to_string()))?;
+    let world = World::build(&plan, chance.seed).map_err(|e| Refusal::Words(e.to_string()))?;
     Ok((subject, plan, world))
 }
 

@@ -18,7 +18,8 @@ mod json;
 
 /// Asks every question of the matrix and prints the answers.
 pub(crate) fn run(args: &args::Matrix) -> Result<Output, Refusal> {
-    let (Subject { topology, warnings }, plan, world) = input::world(&args.input, &args.options)?;
+    let (Subject { topology, warnings }, plan, world) =
+        input::world(&args.input, &args.options, &args.chance)?;
     let matrix = matrix::matrix(&plan, |probe| {
         let Answer { outcome, trace } = world.clone().probe(probe);
         (outcome, trace)

@@ -35,7 +35,8 @@ struct Document<'a> {
 
 /// Sends the probe and prints its journey.
 pub(crate) fn run(args: &args::Trace) -> Result<Output, Refusal> {
-    let (Subject { topology, warnings }, plan, mut world) = input::world(&args.input, &args.options)?;
+    let (Subject { topology, warnings }, plan, mut world) =
+        input::world(&args.input, &args.options, &args.chance)?;
     let probe = parse(&args.probe)?;
     known(&plan, &probe.from, &args.probe)?;
     let Answer { outcome, trace } = world.probe(&probe);

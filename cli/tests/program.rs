@@ -14,6 +14,8 @@ mod plan;
 mod projects;
 #[path = "program/reading.rs"]
 mod reading;
+#[path = "program/seed.rs"]
+mod seed;
 #[path = "program/usage.rs"]
 mod usage;
 

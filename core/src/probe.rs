@@ -125,7 +125,7 @@ impl Outcome {
 }
 
 /// Why a target is unreachable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Unreachable {
     /// No route further on.
     Net,

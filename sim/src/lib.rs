@@ -9,11 +9,12 @@
 //! * `proxy`, `resolver`, `lookup`: processes that send packets of their own.
 //! * [`namespaces`]: what a process sees that is no packet.
 //! * [`questions`]: what is asked of a world as a whole.
-//! * `clock`, [`seed`]: virtual time, and where chance comes from.
+//! * `clock`, [`seed`]: virtual time, and where chance comes from; [`digest`]: whether two runs were the same.
 
 mod arena;
 mod clock;
 mod device;
+pub mod digest;
 mod lookup;
 pub mod namespaces;
 pub mod netfilter;

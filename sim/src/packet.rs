@@ -45,7 +45,7 @@ pub enum L4 {
 }
 
 /// Source and destination port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Ports {
     /// Source.
     pub src: u16,
@@ -54,7 +54,7 @@ pub struct Ports {
 }
 
 /// A TCP header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Tcp {
     /// Ports.
     pub ports: Ports,
@@ -67,7 +67,7 @@ pub struct Tcp {
 }
 
 /// TCP flags, the bits of the header (RFC 9293, 3.1).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct TcpFlags(pub u8);
 
 impl TcpFlags {
@@ -190,7 +190,7 @@ pub enum Payload {
 }
 
 /// Tells one probe's packets from another's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Nonce(pub u64);
 
 impl Packet {

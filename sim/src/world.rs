@@ -13,6 +13,7 @@ use seatrial_core::topology::NodeName;
 use crate::arena::{Arena, DevId, NodeId, NsId, ProxyId, ResolverId};
 use crate::clock::{Clock, MS};
 use crate::device::Device;
+use crate::digest::{Digest, Rolling};
 use crate::lookup::{Lookup, Names};
 use crate::namespaces::Namespaces;
 use crate::packet::{Nonce, Payload};
@@ -42,6 +43,8 @@ const EVENTS: u32 = 1_000_000;
 pub struct World {
     pub(crate) clock: Clock<Event>,
     pub(crate) seed: Seed,
+    /// Of every event so far.
+    digest: Rolling,
     pub(crate) spaces: BTreeMap<NsName, NsId>,
     pub(crate) stacks: Arena<NsId, Stack>,
     pub(crate) devices: Arena<DevId, Device>,
@@ -88,6 +91,7 @@ impl World {
         Self {
             clock: Clock::new(),
             seed: Seed::new(seed),
+            digest: Rolling::new(),
             spaces: BTreeMap::new(),
             stacks: Arena::new(),
             devices: Arena::new(),
@@ -113,6 +117,13 @@ impl World {
         self.clock.now_us()
     }
 
+    /// What all events so far come to, each with its time: it is the same for the same plan, seed and questions, on
+    /// every machine.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest.digest()
+    }
+
     /// Lets `ms` milliseconds pass, with all that happens in them.
     pub fn advance_ms(&mut self, ms: u64) {
         let until = self.now_us().saturating_add(ms.saturating_mul(MS));
@@ -134,6 +145,7 @@ impl World {
                 return;
             }
             let Some(event) = self.clock.next(until_us) else { break };
+            self.digest.take(self.clock.now_us(), &event);
             self.happen(event);
         }
         self.clock.advance_to(until_us);

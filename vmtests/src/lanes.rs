@@ -9,6 +9,7 @@ use std::thread;
 
 use seatrial_core::diagnostic::Diagnostics;
 use seatrial_core::topology::trial::{Lane, Trial};
+use seatrial_sim::digest::Digest;
 use thiserror::Error;
 
 use crate::report::{Report, Row};
@@ -16,6 +17,9 @@ use crate::report::{Report, Row};
 mod kernel;
 mod rows;
 mod sim;
+
+/// The seed of simulated worlds where nobody names another.
+pub const SEED: u64 = 1;
 
 /// A lane that cannot run here.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -34,6 +38,8 @@ pub struct Means {
     pub program: PathBuf,
     /// How many trials are run at one time where most of the time is spent waiting.
     pub jobs: NonZeroUsize,
+    /// Where a simulated world's chance comes from.
+    pub seed: u64,
 }
 
 /// Whether trials can run in a lane, on this machine, with this program.
@@ -77,49 +83,61 @@ pub fn run(trials: &[Trial], lanes: &[Lane], means: &Means) -> Vec<Report> {
     done.into_iter().map(|(_, report)| report).collect()
 }
 
-/// Runs a trial in the simulator, which needs nothing.
+/// Runs a trial in the simulator, which needs nothing but a seed.
 #[must_use]
-pub fn simulate(trial: &Trial) -> Report {
-    said(trial, sim::run(trial))
+pub fn simulate(trial: &Trial, seed: u64) -> Report {
+    said(trial, sim::run(trial, seed))
 }
 
 /// Runs a trial in lanes, one after another.
 fn report(trial: &Trial, lanes: &[Lane], means: &Means) -> Report {
-    let mut rows = Ok(Vec::new());
+    let mut runs = Ok(Run::default());
     for lane in lanes {
-        rows = rows.and_then(|rows| Ok(beside(rows, run_in(trial, *lane, means)?)));
+        runs = runs.and_then(|runs| Ok(beside(runs, run_in(trial, *lane, means)?)));
     }
-    said(trial, rows)
+    said(trial, runs)
 }
 
-fn said(trial: &Trial, rows: Result<Vec<Row>, Diagnostics>) -> Report {
+/// What came of a trial in some lanes: its rows, and what all simulated worlds come to.
+#[derive(Debug, Default)]
+struct Run {
+    rows: Vec<Row>,
+    digest: Option<Digest>,
+}
+
+fn said(trial: &Trial, run: Result<Run, Diagnostics>) -> Report {
+    let (rows, digest) = match run {
+        Ok(Run { rows, digest }) => (Ok(rows), digest),
+        Err(wrong) => (Err(wrong), None),
+    };
     Report {
         file: trial.path.display().to_string(),
         title: trial.title.clone(),
         group: trial.group.clone(),
         rows,
+        digest,
     }
 }
 
 /// Runs a trial in a lane that is available.
-fn run_in(trial: &Trial, lane: Lane, means: &Means) -> Result<Vec<Row>, Diagnostics> {
+fn run_in(trial: &Trial, lane: Lane, means: &Means) -> Result<Run, Diagnostics> {
     match lane {
-        Lane::Sim => sim::run(trial),
-        Lane::Kernel => kernel::run(trial, &means.program),
-        Lane::Vm | Lane::Docker => Ok(Vec::new()),
+        Lane::Sim => sim::run(trial, means.seed),
+        Lane::Kernel => Ok(Run { rows: kernel::run(trial, &means.program)?, digest: None }),
+        Lane::Vm | Lane::Docker => Ok(Run::default()),
     }
 }
 
 /// Puts one lane's verdicts beside another's: the same line of the trial is the same row.
-fn beside(mut rows: Vec<Row>, more: Vec<Row>) -> Vec<Row> {
-    for row in more {
-        match rows.iter_mut().find(|r| r.at == row.at && r.asked == row.asked) {
+fn beside(mut run: Run, more: Run) -> Run {
+    for row in more.rows {
+        match run.rows.iter_mut().find(|r| r.at == row.at && r.asked == row.asked) {
             Some(same) => {
                 same.verdicts.extend(row.verdicts);
                 same.outcomes.extend(row.outcomes);
             }
-            None => rows.push(row),
+            None => run.rows.push(row),
         }
     }
-    rows
+    Run { digest: run.digest.or(more.digest), ..run }
 }

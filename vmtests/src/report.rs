@@ -6,6 +6,7 @@ use std::fmt;
 use seatrial_core::diagnostic::{At, Diagnostics};
 use seatrial_core::probe::Outcome;
 use seatrial_core::topology::trial::Lane;
+use seatrial_sim::digest::Digest;
 use seatrial_sim::trace::Trace;
 
 /// What came of one trial.
@@ -19,6 +20,8 @@ pub struct Report {
     pub group: String,
     /// Its expectations in order; or what is wrong with the trial itself, when nothing was run.
     pub rows: Result<Vec<Row>, Diagnostics>,
+    /// All that happened in the simulator, where it was run there: two runs of one seed have the same.
+    pub digest: Option<Digest>,
 }
 
 /// One expectation and what came of it in every lane it was run in.

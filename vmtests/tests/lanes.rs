@@ -21,7 +21,7 @@ fn trial(rest: &str) -> Trial {
 }
 
 fn rows(rest: &str) -> Vec<Row> {
-    lanes::simulate(&trial(rest)).rows.unwrap()
+    lanes::simulate(&trial(rest), lanes::SEED).rows.unwrap()
 }
 
 fn verdicts(rest: &str) -> Vec<Verdict> {
@@ -112,7 +112,7 @@ fn what_docker_refuses_is_shown_where_the_user_wrote_it() {
                 expect: [ 'a hostname is a' ]\n";
     let files = BTreeMap::from([(PathBuf::from("t.trial.yaml"), text.to_owned())]);
     let trial = trial::read(Path::new("t.trial.yaml"), &files, &Options::default()).unwrap();
-    let report = lanes::simulate(&trial);
+    let report = lanes::simulate(&trial, lanes::SEED);
     let refused = report.rows.as_ref().unwrap_err();
     assert_eq!(refused.0[0].at.line_column().0, 2, "{refused}");
     assert_eq!(Counts::of(&[report]).refused, 1);
@@ -120,7 +120,8 @@ fn what_docker_refuses_is_shown_where_the_user_wrote_it() {
 
 #[test]
 fn a_lane_that_is_not_built_says_what_is_missing() {
-    let means = Means { program: PathBuf::from("/proc/self/exe"), jobs: NonZeroUsize::MIN };
+    let means =
+        Means { program: PathBuf::from("/proc/self/exe"), jobs: NonZeroUsize::MIN, seed: lanes::SEED };
     for lane in [Lane::Vm, Lane::Docker] {
         let missing = lanes::available(lane, &means).unwrap_err();
         assert_eq!(missing.lane, lane);
@@ -130,7 +131,8 @@ fn a_lane_that_is_not_built_says_what_is_missing() {
 
 #[test]
 fn counts_say_what_was_not_proved() {
-    let report = |rows| Report { file: String::new(), title: String::new(), group: String::new(), rows };
+    let report =
+        |rows| Report { file: String::new(), title: String::new(), group: String::new(), rows, digest: None };
     let all = rows("expect: [ 'web has own network', 'web has own ipc', 'web hostname is x' ]");
     assert_eq!(Counts::of(&[report(Ok(all))]).to_string(), "2 held, 1 failed");
     let some = Counts { held: 1, skipped: 2, unsupported: 3, ..Counts::default() };

@@ -1,4 +1,4 @@
-//! Goldens: the packets of every probe of every trial, in short, and what came of them.
+//! The packets of every probe of every trial: goldens of them in short, and that they go the same way every time.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 use std::fmt::Write as _;
@@ -12,7 +12,11 @@ use seatrial_core::topology::compose::Options;
 use seatrial_core::topology::files::Files;
 use seatrial_core::topology::trial::{self, Entry, Lane, Place, Trial};
 
-use seatrial_sim::world::World;
+use seatrial_sim::digest::Digest;
+use seatrial_sim::world::{Answer, World};
+
+#[path = "traces/determinism.rs"]
+mod determinism;
 
 /// The disk, below the fixtures.
 struct Fixtures(PathBuf);
@@ -30,9 +34,22 @@ fn lines<T: Clone>(trial: &Trial, entries: &[Entry<T>]) -> Vec<T> {
     entries.iter().flat_map(|entry| entry.lines(&place)).map(|written| written.line.clone()).collect()
 }
 
-fn ask(world: &mut World, probe: &Probe, text: &mut String) {
-    let answer = world.probe(probe);
-    write!(text, "\n{probe}  {}\n{}", answer.outcome, answer.trace.brief()).unwrap();
+/// What came of a trial's lines, in their order.
+#[derive(Debug, PartialEq, Eq)]
+struct Voyage {
+    told: Vec<Told>,
+    /// Of each world: one an expectation, one for the steps.
+    digests: Vec<Digest>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Asked(Probe, Answer),
+    Did(Step),
+}
+
+fn ask(world: &mut World, probe: &Probe) -> Told {
+    Told::Asked(probe.clone(), world.probe(probe))
 }
 
 fn change(world: &mut World, planner: &mut Planner, change: &Change) {
@@ -54,41 +71,66 @@ fn change(world: &mut World, planner: &mut Planner, change: &Change) {
     world.fault(node, device, fault).unwrap();
 }
 
-fn step(world: &mut World, planner: &mut Planner, step: &Step, text: &mut String) {
+fn step(world: &mut World, planner: &mut Planner, step: &Step) -> Option<Told> {
     match step {
-        Step::Expect(Expectation::Probe(probe, _)) => return ask(world, probe, text),
-        Step::Expect(Expectation::Fact(..)) => return,
+        Step::Expect(Expectation::Probe(probe, _)) => return Some(ask(world, probe)),
+        Step::Expect(Expectation::Fact(..)) => return None,
         Step::Change(asked) => change(world, planner, asked),
         Step::WaitMs(ms) => world.advance_ms(*ms),
         Step::AtMs(ms) => world.advance_ms(ms - world.now_us().div_ceil(1000)),
     }
-    write!(text, "\n{step}\n").unwrap();
+    Some(Told::Did(step.clone()))
 }
 
-/// Every probe of a trial.
-fn traces(trial: &Trial) -> String {
+/// Every probe of a trial, and every step.
+fn sail(trial: &Trial, seed: u64) -> Voyage {
     let (mut planner, plan) = Planner::new(&trial.topology).unwrap_or_else(|e| panic!("{e}"));
-    let mut world = World::build(&plan, 1).unwrap();
-    let mut text = format!("{}\n", trial.title);
+    let mut world = World::build(&plan, seed).unwrap();
+    let mut voyage = Voyage { told: Vec::new(), digests: Vec::new() };
     for expectation in lines(trial, &trial.expect) {
         match expectation {
-            Expectation::Probe(probe, _) => ask(&mut world.clone(), &probe, &mut text),
+            Expectation::Probe(probe, _) => {
+                let mut world = world.clone();
+                voyage.told.push(ask(&mut world, &probe));
+                voyage.digests.push(world.digest());
+            }
             Expectation::Fact(..) => {}
         }
     }
     for line in lines(trial, &trial.steps) {
-        step(&mut world, &mut planner, &line, &mut text);
+        voyage.told.extend(step(&mut world, &mut planner, &line));
+    }
+    voyage.digests.push(world.digest());
+    voyage
+}
+
+/// The same in short.
+fn traces(trial: &Trial) -> String {
+    let mut text = format!("{}\n", trial.title);
+    for told in sail(trial, 1).told {
+        match told {
+            Told::Asked(probe, Answer { outcome, trace }) => {
+                write!(text, "\n{probe}  {outcome}\n{}", trace.brief()).unwrap();
+            }
+            Told::Did(step) => write!(text, "\n{step}\n").unwrap(),
+        }
     }
     text
 }
 
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").canonicalize().unwrap()
+}
+
+/// A trial by its path, below the fixtures or not.
+fn trial(path: &Path) -> Trial {
+    let path = path.strip_prefix(fixtures()).unwrap();
+    trial::read(path, &Fixtures(fixtures()), &Options::default()).unwrap()
+}
+
 #[test]
 fn every_packet_of_every_trial_goes_the_way_that_was_approved() {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").canonicalize().unwrap();
-    let disk = Fixtures(fixtures.clone());
     insta::glob!("../../fixtures/trials", "*/*.trial.yaml", |path| {
-        let path = path.strip_prefix(&fixtures).unwrap();
-        let trial = trial::read(path, &disk, &Options::default()).unwrap();
-        insta::assert_snapshot!(traces(&trial));
+        insta::assert_snapshot!(traces(&trial(path)));
     });
 }

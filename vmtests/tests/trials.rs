@@ -65,7 +65,7 @@ fn every_trial_holds_in_the_simulator_by_every_planned_engine() {
         for engine in ["28.2", "28.5", "29"] {
             let mut trial = trial::read(path, &disk, &Options::default()).unwrap();
             trial.topology.hosts[0].engine = engine.parse().unwrap();
-            let report = lanes::simulate(&trial);
+            let report = lanes::simulate(&trial, lanes::SEED);
             broken_lines.extend(broken(&report).iter().map(|line| format!("{engine}: {line}")));
         }
     }

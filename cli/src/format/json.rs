@@ -9,6 +9,8 @@ use seatrial_sim::trace::Trace;
 use seatrial_vmtests::report::{Counts, Report, Row, Verdict};
 use serde::Serialize;
 
+use crate::format::Again;
+
 /// The version of the program.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -19,6 +21,8 @@ struct Document<'a> {
     seatrial: &'a str,
     /// The lanes they were run in.
     lanes: Vec<&'a str>,
+    /// The seed of lane sim.
+    seed: u64,
     /// The trials, in the order they were run.
     trials: Vec<Trial<'a>>,
     /// How many expectations came to which verdict, over all lanes; `differ` counts those that lanes answer otherwise,
@@ -35,6 +39,9 @@ struct Trial<'a> {
     title: &'a str,
     /// The family it belongs to.
     group: &'a str,
+    /// All that happened in lane sim, as 32 hexadecimal digits: two runs of one seed have the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
     /// What must hold, in the order it was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     expectations: Option<Vec<Expectation<'a>>>,
@@ -62,8 +69,13 @@ struct Expectation<'a> {
 enum Outcome<'a> {
     /// What was expected.
     Held,
-    /// Something else: what, and the packet's journey.
-    Failed { got: &'a str, trace: &'a Trace },
+    /// Something else: what, the packet's journey, and in a lane that repeats itself the command that runs it again.
+    Failed {
+        got: &'a str,
+        trace: &'a Trace,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        again: Option<String>,
+    },
     /// It was not meant to be run here.
     Skipped { reason: &'a str },
     /// It was meant to be run here, and this version cannot.
@@ -120,12 +132,13 @@ impl From<&Diagnostic> for Error {
 }
 
 /// All reports as one document.
-pub(crate) fn render(reports: &[Report], lanes: &[Lane]) -> Result<String, serde_json::Error> {
+pub(crate) fn render(reports: &[Report], lanes: &[Lane], again: Again) -> Result<String, serde_json::Error> {
     let counts = Counts::of(reports);
     pretty(&Document {
         seatrial: VERSION,
         lanes: lanes.iter().map(|l| l.as_str()).collect(),
-        trials: reports.iter().map(trial).collect(),
+        seed: again.seed,
+        trials: reports.iter().map(|report| trial(report, again)).collect(),
         counts: BTreeMap::from([
             ("held", counts.held),
             ("failed", counts.failed),
@@ -142,29 +155,35 @@ pub(crate) fn pretty(document: &impl Serialize) -> Result<String, serde_json::Er
     Ok(serde_json::to_string_pretty(document)? + "\n")
 }
 
-fn trial(report: &Report) -> Trial<'_> {
+fn trial(report: &Report, again: Again) -> Trial<'_> {
+    let expectation = |row| expectation(row, |lane| again.command(lane, &report.file));
     Trial {
         file: &report.file,
         title: &report.title,
         group: &report.group,
+        digest: report.digest.map(|digest| digest.to_string()),
         expectations: report.rows.as_ref().ok().map(|rows| rows.iter().map(expectation).collect()),
         errors: report.rows.as_ref().err().map(|errors| errors.0.iter().map(Error::from).collect()),
     }
 }
 
-fn expectation(row: &Row) -> Expectation<'_> {
+fn expectation(row: &Row, again: impl Fn(Lane) -> Option<String>) -> Expectation<'_> {
     Expectation {
         at: (&row.at).into(),
         asked: &row.asked,
         expected: &row.expected,
-        lanes: row.verdicts.iter().map(|(lane, verdict)| (lane.as_str(), lived(verdict))).collect(),
+        lanes: row
+            .verdicts
+            .iter()
+            .map(|(lane, verdict)| (lane.as_str(), lived(verdict, again(*lane))))
+            .collect(),
     }
 }
 
-fn lived(verdict: &Verdict) -> Outcome<'_> {
+fn lived(verdict: &Verdict, again: Option<String>) -> Outcome<'_> {
     match verdict {
         Verdict::Held => Outcome::Held,
-        Verdict::Failed { got, trace } => Outcome::Failed { got, trace },
+        Verdict::Failed { got, trace } => Outcome::Failed { got, trace, again },
         Verdict::Skipped { reason } => Outcome::Skipped { reason },
         Verdict::Unsupported { what } => Outcome::Unsupported { what },
     }

@@ -5,32 +5,36 @@ use seatrial_core::diagnostic::Diagnostics;
 use seatrial_core::topology::trial::Lane;
 use seatrial_vmtests::report::{Report, Row, Verdict};
 
+use crate::format::Again;
+
 /// All reports as one document.
-pub(crate) fn render(reports: &[Report]) -> Result<String, SerializeError> {
+pub(crate) fn render(reports: &[Report], again: Again) -> Result<String, SerializeError> {
     let mut document = quick_junit::Report::new("seatrial");
-    document.add_test_suites(reports.iter().map(suite));
+    document.add_test_suites(reports.iter().map(|report| suite(report, again)));
     document.to_string()
 }
 
-fn suite(report: &Report) -> TestSuite {
+fn suite(report: &Report, again: Again) -> TestSuite {
     let mut suite = TestSuite::new(&report.file);
     suite.add_property(("title", report.title.as_str()));
     suite.add_property(("group", report.group.as_str()));
     match &report.rows {
         Ok(rows) => suite.add_test_cases(rows.iter().flat_map(|row| {
-            row.verdicts.iter().map(move |(lane, verdict)| case(report, row, *lane, verdict))
+            row.verdicts.iter().map(move |(lane, verdict)| case(report, row, *lane, verdict, again))
         })),
         Err(diagnostics) => suite.add_test_case(refused(report, diagnostics)),
     };
     suite
 }
 
-fn case(report: &Report, row: &Row, lane: Lane, verdict: &Verdict) -> TestCase {
+fn case(report: &Report, row: &Row, lane: Lane, verdict: &Verdict, again: Again) -> TestCase {
     let status = match verdict {
         Verdict::Held => TestCaseStatus::success(),
         Verdict::Failed { got, trace } => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_message(format!("got: {got}")).set_description(format!("{}\n{trace}", row.at));
+            let again = again.command(lane, &report.file).map(|command| format!("again: {command}\n"));
+            let journey = format!("{}\n{trace}{}", row.at, again.unwrap_or_default());
+            status.set_message(format!("got: {got}")).set_description(journey);
             status
         }
         Verdict::Skipped { reason: why } | Verdict::Unsupported { what: why } => {

@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 
 use seatrial_vmtests::report::{Report, Row, Verdict};
 
+use crate::format::Again;
+
 /// All reports as one stream.
-pub(crate) fn render(reports: &[Report]) -> String {
-    let points: Vec<String> = reports.iter().flat_map(points).collect();
+pub(crate) fn render(reports: &[Report], again: Again) -> String {
+    let points: Vec<String> = reports.iter().flat_map(|report| points(report, again)).collect();
     let mut out = format!("TAP version 14\n1..{}\n", points.len());
     for (i, point) in points.iter().enumerate() {
         out += &point.replacen("ok -", &format!("ok {} -", i + 1), 1);
@@ -14,9 +16,9 @@ pub(crate) fn render(reports: &[Report]) -> String {
     out
 }
 
-fn points(report: &Report) -> Vec<String> {
+fn points(report: &Report, again: Again) -> Vec<String> {
     match &report.rows {
-        Ok(rows) => rows.iter().flat_map(|row| row_points(report, row)).collect(),
+        Ok(rows) => rows.iter().flat_map(|row| row_points(report, row, again)).collect(),
         Err(diagnostics) => {
             let point = format!("not ok - {}\n", escape(&report.file));
             vec![point + &block("refused", &diagnostics.to_string())]
@@ -24,14 +26,15 @@ fn points(report: &Report) -> Vec<String> {
     }
 }
 
-fn row_points(report: &Report, row: &Row) -> Vec<String> {
+fn row_points(report: &Report, row: &Row, again: Again) -> Vec<String> {
     let name = |lane| escape(format!("{} [{lane}] {} {}", report.file, row.asked, row.expected).trim_end());
     let point = |(lane, verdict): (&_, &Verdict)| {
         let name: String = name(*lane);
         match verdict {
             Verdict::Held => format!("ok - {name}\n"),
             Verdict::Failed { got, trace } => {
-                let what = format!("{}\ngot: {got}\n{trace}", row.at);
+                let again = again.command(*lane, &report.file).map(|command| format!("again: {command}\n"));
+                let what = format!("{}\ngot: {got}\n{trace}{}", row.at, again.unwrap_or_default());
                 format!("not ok - {name}\n{}", block("failed", &what))
             }
             Verdict::Skipped { reason } => format!("ok - {name} # SKIP {}\n", escape(reason)),

@@ -6,6 +6,7 @@ use seatrial_core::topology::trial::Lane;
 use seatrial_vmtests::report::{Counts, Report, Row, Verdict};
 
 use crate::diagnostics;
+use crate::format::Again;
 use crate::style::{self, BAD, DOUBT, FAINT, GOOD, HEAD, pad, paint, width};
 
 /// Columns of one lane.
@@ -14,7 +15,7 @@ const LANE: usize = 8;
 const ASKED: usize = 44;
 
 /// All reports, then the counts; nothing where no trial could be run: standard error says it all.
-pub(crate) fn render(reports: &[Report], lanes: &[Lane], columns: usize) -> String {
+pub(crate) fn render(reports: &[Report], lanes: &[Lane], again: Again, columns: usize) -> String {
     let mut out = String::new();
     if reports.iter().all(|report| report.rows.is_err()) {
         return out;
@@ -25,7 +26,7 @@ pub(crate) fn render(reports: &[Report], lanes: &[Lane], columns: usize) -> Stri
         }
         let _ = writeln!(out, "{}", paint(FAINT, &report.file));
         match &report.rows {
-            Ok(rows) => table(&mut out, rows, lanes, columns),
+            Ok(rows) => table(&mut out, rows, lanes, columns, |lane| again.command(lane, &report.file)),
             Err(diagnostics) => {
                 let _ = writeln!(
                     out,
@@ -43,7 +44,13 @@ pub(crate) fn render(reports: &[Report], lanes: &[Lane], columns: usize) -> Stri
     out
 }
 
-fn table(out: &mut String, rows: &[Row], lanes: &[Lane], columns: usize) {
+fn table(
+    out: &mut String,
+    rows: &[Row],
+    lanes: &[Lane],
+    columns: usize,
+    again: impl Fn(Lane) -> Option<String>,
+) {
     let head: String = lanes.iter().map(|lane| pad(lane.as_str(), LANE)).collect();
     let _ = writeln!(out, "  {}", paint(FAINT, head.trim_end()));
     let asked = rows.iter().map(|row| width(&row.asked)).filter(|w| *w <= ASKED).max().unwrap_or(0);
@@ -57,7 +64,7 @@ fn table(out: &mut String, rows: &[Row], lanes: &[Lane], columns: usize) {
             let _ = writeln!(out, "  {marks}{}\n{}{}", row.asked, " ".repeat(left + 4), row.expected);
         }
         for lane in lanes {
-            out.push_str(&under(row, *lane, lanes.len() > 1, columns));
+            out.push_str(&under(row, *lane, lanes.len() > 1, columns, &again));
         }
         if row.lanes_differ() {
             let answers = row.outcomes.iter().map(|(lane, outcome)| format!("{lane}: {outcome}"));
@@ -79,7 +86,13 @@ fn mark(verdict: Option<&Verdict>) -> String {
 }
 
 /// What stands under a row: why it failed, or why it was not run.
-fn under(row: &Row, lane: Lane, name_lane: bool, columns: usize) -> String {
+fn under(
+    row: &Row,
+    lane: Lane,
+    name_lane: bool,
+    columns: usize,
+    again: &impl Fn(Lane) -> Option<String>,
+) -> String {
     let prefix = if name_lane { format!("{lane}: ") } else { String::new() };
     let say =
         |text: &str| style::indent(&style::wrap(&format!("{prefix}{text}"), columns.saturating_sub(6), 2), 6);
@@ -89,6 +102,8 @@ fn under(row: &Row, lane: Lane, name_lane: bool, columns: usize) -> String {
             if !trace.hops.is_empty() {
                 out += &style::indent(&format!("{trace:width$}", width = columns.saturating_sub(6)), 6);
             }
+            // A command is copied as it stands: it is not wrapped.
+            out.extend(again(lane).map(|command| format!("      again: {command}\n")));
             out
         }
         Some(Verdict::Skipped { reason }) => paint(FAINT, &say(reason)),

@@ -35,7 +35,7 @@ pub(crate) enum Reason {
 }
 
 /// What an error tells whoever sent the packet it is about (`icmp_err_convert`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Told {
     Refused,
     Unreachable(Unreachable),

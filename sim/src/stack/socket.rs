@@ -15,7 +15,7 @@ use crate::packet::{Icmp, L4, Payload, Ports, Tcp, TcpFlags};
 use crate::world::World;
 
 /// A socket's number, in the whole world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SockId(pub(crate) u32);
 
 /// An address and a port; of an echo its identifier.

@@ -6,42 +6,49 @@ use seatrial_core::plan::{self, Planner};
 use seatrial_core::probe::{Change, Expectation, Fact, Fault, Outcome, Probe, Step};
 use seatrial_core::topology::NodeName;
 use seatrial_core::topology::trial::{Lane, Place, Trial};
+use seatrial_sim::digest::Digest;
 use seatrial_sim::trace::{Event, Trace};
 use seatrial_sim::world::{Answer, World};
 
+use super::Run;
 use super::rows::{Slot, Slots, wrong};
-use crate::report::{Row, Verdict};
+use crate::report::Verdict;
 
-/// The seed of every trial's world.
-const SEED: u64 = 1;
 /// The kernel whose source the simulator follows.
 const KERNEL: Version = Version { major: 6, minor: Some(12), patch: None };
 
-/// Runs a trial: each expectation in a fresh world, the steps in one.
-pub(super) fn run(trial: &Trial) -> Result<Vec<Row>, Diagnostics> {
+/// Runs a trial: each expectation in a fresh world, the steps in one, and all of them with one seed.
+pub(super) fn run(trial: &Trial, seed: u64) -> Result<Run, Diagnostics> {
     let engine = trial.topology.hosts.first().map(|host| host.engine).unwrap_or_default();
     let place = Place { engine: engine.version, kernel: KERNEL, lane: Lane::Sim };
     let slots = Slots::of(trial, &place);
     if slots.is_idle() {
-        return Ok(slots.idle_rows(&place));
+        return Ok(Run { rows: slots.idle_rows(&place), digest: None });
     }
     let (planner, plan) = Planner::new(&trial.topology)?;
     plan::check::check(&plan).map_err(|faults| wrong(trial, &faults))?;
-    let world = World::build(&plan, SEED).map_err(|e| e.to_string());
-    let fresh = |line: &Expectation| match &world {
-        Ok(world) => expect(&mut world.clone(), line),
-        Err(what) => (Verdict::Unsupported { what: what.clone() }, None),
+    let world = World::build(&plan, seed).map_err(|e| e.to_string());
+    let mut digests = Vec::new();
+    let mut fresh = |line: &Expectation| match world.clone() {
+        Ok(mut world) => {
+            let came = expect(&mut world, line);
+            digests.push(world.digest());
+            came
+        }
+        Err(what) => (Verdict::Unsupported { what }, None),
     };
-    let row = |slot: &Slot<'_, Expectation>| {
-        slot.skip(&place).unwrap_or_else(|| slot.row(&place, fresh(&slot.line.line)))
-    };
-    let mut rows: Vec<Row> = slots.expect.iter().map(row).collect();
-    let mut voyage = world.clone().map(|world| Voyage { world, planner });
+    let mut rows = Vec::new();
+    for slot in &slots.expect {
+        let row = slot.skip(&place).unwrap_or_else(|| slot.row(&place, fresh(&slot.line.line)));
+        rows.push(row);
+    }
+    let mut voyage = world.map(|world| Voyage { world, planner });
     let step = |slot: &Slot<'_, Step>| {
         slot.skip(&place).unwrap_or_else(|| slot.row(&place, go(&mut voyage, &slot.line.line)))
     };
     rows.extend(slots.steps.iter().map(step));
-    Ok(rows)
+    digests.extend(voyage.ok().map(|voyage| voyage.world.digest()));
+    Ok(Run { rows, digest: Some(Digest::of(digests)) })
 }
 
 /// What came of a line: the verdict, and the whole answer where it was a question.
