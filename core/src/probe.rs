@@ -367,24 +367,61 @@ pub enum Change {
     Disconnect(NodeName, String),
     /// `rule NAMESPACE "iptables …"`.
     Rule(NodeName, String),
-    /// `cut NODE.DEVICE`: nothing passes that wire.
-    Cut(NodeName, IfName),
-    /// `heal NODE.DEVICE`.
-    Heal(NodeName, IfName),
-    /// `loss N% NODE.DEVICE`.
-    Loss(NodeName, IfName, u8),
+    /// `cut NODE.DEVICE` and its likes: something is done to a device's wire.
+    Fault(NodeName, IfName, Fault),
 }
 
-/// What is done to a device's wire.
+/// What is done to a device's wire, in the words of man 8 tc-netem. A fault of one kind takes the place of the last of
+/// its kind; the link stays up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// Nothing passes, in either direction; the link stays up.
-    Cut,
-    /// Everything passes again.
+    /// `heal`: everything passes again, as before the first fault.
     Heal,
-    /// So many percent of the frames are lost, in either direction.
-    Loss(u8),
+    /// `cut`: nothing passes.
+    Cut(Way),
+    /// `loss 10%`: so many percent of the frames are lost.
+    Loss(Way, u8),
+    /// `delay 100ms 20ms`: each frame is held for so many milliseconds, give or take the second number.
+    Delay(Way, u64, u64),
+    /// `reorder 25%`: so many percent of the frames are not held by the delay, and overtake those that are.
+    Reorder(Way, u8),
+    /// `duplicate 10%`: so many percent of the frames arrive twice.
+    Duplicate(Way, u8),
+    /// `corrupt 1%`: of so many percent of the frames one bit arrives wrong.
+    Corrupt(Way, u8),
+    /// `rate 1mbit`: so many bits pass in a second; 1000 frames wait.
+    Rate(Way, u64),
+    /// `mtu 1400`: the device's MTU, in bytes.
+    Mtu(u32),
+    /// `flap 2s`: cut for so many milliseconds, whole for as many, and so on.
+    Flap(u64),
+}
+
+/// Which way through a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// What its node gets.
+    In,
+    /// What its node sends.
+    Out,
+    /// Either.
+    Both,
+}
+
+impl Way {
+    /// Whether it leads in.
+    #[must_use]
+    pub const fn is_in(self) -> bool {
+        matches!(self, Self::In | Self::Both)
+    }
+
+    /// Whether it leads out.
+    #[must_use]
+    pub const fn is_out(self) -> bool {
+        matches!(self, Self::Out | Self::Both)
+    }
 }
 
 /// One step of a trial in which order matters.

@@ -16,7 +16,7 @@ use seatrial_core::probe::Probe;
 use seatrial_core::rules::{AddrType, Hook, Ruleset};
 use seatrial_core::topology::{compose, trial};
 use seatrial_sim::netfilter::{Context, CtInfo, Netfilter, Routing, Verdict};
-use seatrial_sim::packet::{L4, Packet, Payload, Ports, Tcp, TcpFlags};
+use seatrial_sim::packet::{Checksum, L4, Packet, Payload, Ports, Tcp, TcpFlags};
 use seatrial_sim::seed::Seed;
 use seatrial_sim::world::World;
 
@@ -107,6 +107,7 @@ impl Host {
                 size: 0,
                 l4: L4::Tcp(tcp),
                 payload: Payload::Empty,
+                checksum: Checksum::Good,
             },
             eth0: "eth0".parse().unwrap(),
             bridge: bridge.unwrap(),

@@ -1,6 +1,7 @@
 //! Network devices: what each kind does with a frame it is given to send, or that reaches it.
 
 use seatrial_core::addr::{IfName, MacAddr};
+use seatrial_core::probe::Way;
 use seatrial_core::topology::{IpvlanFlag, IpvlanMode, MacvlanMode};
 
 use crate::arena::{DevId, NsId};
@@ -42,7 +43,8 @@ pub(crate) struct Device {
     pub(crate) port: Option<Port>,
     /// The macvlan, ipvlan and VLAN devices on top of it.
     pub(crate) uppers: Vec<DevId>,
-    pub(crate) wire: Wire,
+    /// The faults of its wire, where it has had any.
+    pub(crate) wire: Option<Box<Wire>>,
 }
 
 /// What a bridge's port is set to.
@@ -79,7 +81,7 @@ impl Device {
             kind,
             port: None,
             uppers: Vec::new(),
-            wire: Wire::default(),
+            wire: None,
         }
     }
 
@@ -117,9 +119,13 @@ impl World {
             return self
                 .drop_frame(dev, &framed, "CPU_BACKLOG", |_| "the frame goes round in a loop".to_owned());
         }
-        if self.lost(dev, &framed) {
-            return;
+        if let Some(framed) = self.pass(dev, Way::Out, framed) {
+            self.put(dev, framed);
         }
+    }
+
+    /// Puts a frame on what the device is made of (`dev_hard_start_xmit`).
+    pub(crate) fn put(&mut self, dev: DevId, mut framed: Framed) {
         match &self.devices[dev].kind {
             Kind::Loopback => {
                 framed.meta.routed = true;
@@ -162,29 +168,32 @@ impl World {
         self.clock.after(CROSSING_US, Event::Receive(to, framed.scrubbed(other_ns)));
     }
 
-    /// A frame reached a device (`__netif_receive_skb_core`): to whatever sits on top of it, or to its stack.
-    pub(crate) fn receive(&mut self, mut dev: DevId, mut framed: Framed) {
-        // Each turn goes one device up, and a device is made after what it sits on.
-        loop {
-            if !self.devices[dev].runs() {
-                return self
-                    .drop_frame(dev, &framed, "DEV_READY", |w| format!("{} is down", w.devices[dev].name));
-            }
-            if self.lost(dev, &framed) || self.tapped(dev, &framed) {
-                return;
-            }
-            if let Some(upper) = self.vlan_of(dev, framed.meta.vlan) {
-                framed.meta.vlan = None;
-                dev = upper;
-                continue;
-            }
-            if self.devices[dev].port.is_some() && !framed.meta.to_host {
-                return self.bridge_receive(dev, framed);
-            }
-            if self.shared(dev, &framed) {
-                return;
-            }
-            break;
+    /// A frame reached a device, by its wire.
+    pub(crate) fn receive(&mut self, dev: DevId, framed: Framed) {
+        if let Some(framed) = self.pass(dev, Way::In, framed) {
+            self.arrive(dev, framed);
+        }
+    }
+
+    /// A frame is at a device (`__netif_receive_skb_core`): to whatever sits on top of it, or to its stack.
+    pub(crate) fn arrive(&mut self, dev: DevId, mut framed: Framed) {
+        if !self.devices[dev].runs() {
+            return self
+                .drop_frame(dev, &framed, "DEV_READY", |w| format!("{} is down", w.devices[dev].name));
+        }
+        if self.tapped(dev, &framed) {
+            return;
+        }
+        if let Some(upper) = self.vlan_of(dev, framed.meta.vlan) {
+            // One device up, and a device is made after what it sits on.
+            framed.meta.vlan = None;
+            return self.receive(upper, framed);
+        }
+        if self.devices[dev].port.is_some() && !framed.meta.to_host {
+            return self.bridge_receive(dev, framed);
+        }
+        if self.shared(dev, &framed) {
+            return;
         }
         if framed.meta.vlan.is_some() {
             let why = |w: &Self| format!("{} has no VLAN device for its tag", w.devices[dev].name);
@@ -240,19 +249,6 @@ impl World {
             Some(Kind::Loopback | Kind::Bridge(_) | Kind::Veth { .. } | Kind::Vlan { .. } | Kind::Dummy)
             | None => false,
         }
-    }
-
-    /// Whether a fault of the device's wire takes the frame.
-    fn lost(&mut self, dev: DevId, framed: &Framed) -> bool {
-        let wire = self.devices[dev].wire;
-        if wire.cut {
-            self.drop_frame(dev, framed, "CUT", |w| format!("the wire of {} is cut", w.devices[dev].name));
-        }
-        let lost = !wire.cut && wire.loss_percent > 0 && self.seed.percent(wire.loss_percent);
-        if lost {
-            self.drop_frame(dev, framed, "LOSS", |w| format!("lost on the wire of {}", w.devices[dev].name));
-        }
-        wire.cut || lost
     }
 
     /// Notes that a frame went no further; of those that carry no packet nothing is noted.

@@ -14,7 +14,7 @@ use seatrial_core::addr::{Family, IfName};
 use seatrial_core::plan::NsName;
 use seatrial_core::rules::{AddrType, CtState, Hook, Policy, Protocol, RejectWith, Ruleset};
 
-use crate::packet::{L4, Packet};
+use crate::packet::{Checksum, L4, Packet};
 use crate::seed::Seed;
 use crate::trace::{Event, Hop};
 
@@ -30,6 +30,7 @@ mod words;
 pub use check::RulesError;
 use compile::{BaseChain, ChainAt, RuleAt, Rules, Step};
 use condition::View;
+pub(crate) use conntrack::Tuning;
 use conntrack::tuple::Direction;
 use conntrack::{Confirmed, Entry, EntryId, Progress, Table, Tracked, tcp};
 use log::Log;
@@ -234,6 +235,11 @@ impl Netfilter {
         verdict
     }
 
+    /// Sets conntrack's settings: `nf_conntrack_max`, where 0 is no bound, and `nf_conntrack_checksum`.
+    pub(crate) const fn tune(&mut self, settings: Tuning) {
+        self.table.tune(settings);
+    }
+
     /// Forgets every flow to or from an address (`conntrack -D`).
     pub fn flush(&mut self, addr: IpAddr, now_us: u64) {
         self.table.flush(addr, now_us);
@@ -336,17 +342,24 @@ impl Run<'_, '_> {
         match self.ct.0 {
             Carried::Flow { .. } => return Verdict::Accept,
             Carried::Untracked => {}
+            // What comes in wrong belongs to no flow (`nf_conntrack_checksum`); what goes out is not looked at.
+            Carried::Nothing if self.is_wrong() => {}
             Carried::Nothing => match self.table.track(self.packet, self.scene.now_us, self.seed) {
                 Tracked::Invalid => {}
                 Tracked::Untracked => self.ct.0 = Carried::Untracked,
                 Tracked::Flow { id, state, direction } => {
                     self.ct.0 = Carried::Flow { id, state, direction };
                 }
-                Tracked::Full => return Verdict::Drop(Cause(Why::Conntrack("its table is full"))),
+                Tracked::Full => return Verdict::Drop(Cause(Why::Conntrack("table full, dropping packet"))),
             },
         }
         self.log_entry();
         Verdict::Accept
+    }
+
+    const fn is_wrong(&self) -> bool {
+        let checked = self.table.checks_sums() && matches!(self.scene.at, Hook::Prerouting);
+        checked && !matches!(self.packet.checksum, Checksum::Good)
     }
 
     fn log_entry(&mut self) {

@@ -26,6 +26,29 @@ pub struct Packet {
     pub l4: L4,
     /// What the payload says.
     pub payload: Payload,
+    /// Whether its checksums hold.
+    #[serde(skip_serializing_if = "Checksum::is_good")]
+    pub checksum: Checksum,
+}
+
+/// Whether a packet's checksums hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Checksum {
+    /// All do.
+    #[default]
+    Good,
+    /// That of its IPv4 header does not.
+    BadIp,
+    /// That of its transport header does not.
+    BadL4,
+}
+
+impl Checksum {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+    const fn is_good(&self) -> bool {
+        matches!(self, Self::Good)
+    }
 }
 
 /// A transport header.

@@ -9,7 +9,7 @@ use seatrial_core::plan::{
     Address, BridgePort, File, IdMap, Item, Link, LinkKind, Listener, MountRoot, Namespace, NsName, Object,
     Parent, Peer, Plan, Process, Proxy, Resolver, Route, Sysctl, Zone,
 };
-use seatrial_core::probe::NsKind;
+use seatrial_core::probe::{Fault, NsKind, Way};
 use seatrial_core::rules::iptables;
 use seatrial_core::topology::{NodeName, RouteSpec};
 
@@ -206,13 +206,23 @@ impl Bed {
 
     /// A world of it, from one seed.
     pub(crate) fn world(&self) -> World {
-        World::build(&self.plan(), 1).unwrap()
+        self.seeded(1)
+    }
+
+    /// A world of it, from a seed.
+    pub(crate) fn seeded(&self, seed: u64) -> World {
+        World::build(&self.plan(), seed).unwrap()
     }
 }
 
 /// Two machines on one switch: a is 10.0.0.1, b is 10.0.0.2.
 pub(crate) fn pair() -> Bed {
     Bed::new().machine("a", "10.0.0.1/24").machine("b", "10.0.0.2/24")
+}
+
+/// A fault of so many percent of wrong bits.
+pub(crate) const fn corrupt(percent: u8) -> Fault {
+    Fault::Corrupt(Way::Both, percent)
 }
 
 /// A router r between a, 10.0.0.1, and b, 10.0.1.2: r is .254 on both sides, and forwards.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use seatrial_core::plan::NsName;
-use seatrial_core::probe::Outcome;
+use seatrial_core::probe::{Outcome, Way};
 use seatrial_core::topology::NodeName;
 
 use crate::arena::{Arena, DevId, NodeId, NsId, ProxyId, ResolverId};
@@ -75,6 +75,8 @@ pub struct World {
 pub(crate) enum Event {
     /// A frame reaches a device.
     Receive(DevId, Framed),
+    /// A frame has passed a wire that held it.
+    Passed(DevId, Way, Framed),
     /// A neighbour's timer rings.
     Neighbour { ns: NsId, dev: DevId, address: IpAddr, timer: u32 },
     /// A connection's timer rings.
@@ -156,6 +158,10 @@ impl World {
             Event::Receive(dev, framed) => {
                 self.cause = framed.meta.flight;
                 self.receive(dev, framed);
+            }
+            Event::Passed(dev, way, framed) => {
+                self.cause = framed.meta.flight;
+                self.passed(dev, way, framed);
             }
             Event::Neighbour { ns, dev, address, timer } => self.neighbour_timer(ns, dev, address, timer),
             Event::Tcp { ns, sock, timer } => self.tcp_timer(ns, sock, timer),

@@ -7,7 +7,7 @@ use seatrial_core::addr::{Family, IfName};
 use seatrial_core::plan::NsName;
 use seatrial_core::rules::{AddrType, Hook, iptables};
 use seatrial_sim::netfilter::{Context, CtInfo, Netfilter, Routing, Verdict};
-use seatrial_sim::packet::{L4, Packet, Payload, Ports, Tcp, TcpFlags};
+use seatrial_sim::packet::{Checksum, L4, Packet, Payload, Ports, Tcp, TcpFlags};
 use seatrial_sim::seed::Seed;
 
 const CLIENT: &str = "203.0.113.50";
@@ -52,7 +52,17 @@ fn packet(line: &str, port: u16) -> Packet {
     let l4 = L4::Tcp(Tcp { ports, flags, seq: number(seq), ack: number(ack) });
     let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
     let size = u16::try_from(number(len)).unwrap();
-    Packet { src, dst, ttl: 64, df: true, mark: 0, size, l4, payload: Payload::Empty }
+    Packet {
+        src,
+        dst,
+        ttl: 64,
+        df: true,
+        mark: 0,
+        size,
+        l4,
+        payload: Payload::Empty,
+        checksum: Checksum::Good,
+    }
 }
 
 /// Routes a packet through, and says what its state was.

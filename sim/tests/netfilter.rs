@@ -7,7 +7,7 @@ use seatrial_core::addr::{Family, IfName};
 use seatrial_core::plan::NsName;
 use seatrial_core::rules::{AddrType, Hook, RejectWith, iptables};
 use seatrial_sim::netfilter::{Context, CtInfo, Netfilter, Routing, Verdict};
-use seatrial_sim::packet::{Icmp, L4, Packet, Payload, Ports, Tcp, TcpFlags};
+use seatrial_sim::packet::{Checksum, Icmp, L4, Packet, Payload, Ports, Tcp, TcpFlags};
 use seatrial_sim::seed::Seed;
 
 /// A router: eth0 203.0.113.10/24, bridge1 192.0.2.1/24.
@@ -62,7 +62,17 @@ fn packet(line: &str) -> Packet {
         let l4 = if words[0] == "tcp" { L4::Tcp(Tcp { ports, flags, seq, ack }) } else { L4::Udp(ports) };
         (src.ip(), dst.ip(), l4)
     };
-    Packet { src, dst, ttl: 64, df: true, mark: 0, size: 0, l4, payload: Payload::Empty }
+    Packet {
+        src,
+        dst,
+        ttl: 64,
+        df: true,
+        mark: 0,
+        size: 0,
+        l4,
+        payload: Payload::Empty,
+        checksum: Checksum::Good,
+    }
 }
 
 fn text(packet: &Packet) -> String {

@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use seatrial_core::engine::Version;
 use seatrial_core::plan::Planner;
-use seatrial_core::probe::{Change, Expectation, Fault, Probe, Step};
+use seatrial_core::probe::{Change, Expectation, Probe, Step};
 use seatrial_core::topology::compose::Options;
 use seatrial_core::topology::files::Files;
 use seatrial_core::topology::trial::{self, Entry, Lane, Place, Trial};
@@ -53,10 +53,8 @@ fn ask(world: &mut World, probe: &Probe) -> Told {
 }
 
 fn change(world: &mut World, planner: &mut Planner, change: &Change) {
-    let fault = match change {
-        Change::Cut(node, device) => (node, device, Fault::Cut),
-        Change::Heal(node, device) => (node, device, Fault::Heal),
-        Change::Loss(node, device, percent) => (node, device, Fault::Loss(*percent)),
+    match change {
+        Change::Fault(node, device, fault) => world.fault(node, device, *fault).unwrap(),
         Change::Stop(_)
         | Change::Start(_)
         | Change::Replace(_)
@@ -64,11 +62,9 @@ fn change(world: &mut World, planner: &mut Planner, change: &Change) {
         | Change::Disconnect(..)
         | Change::Rule(..) => {
             let operations = planner.change(change).unwrap_or_else(|e| panic!("{change}: {e}"));
-            return world.apply(&operations).unwrap();
+            world.apply(&operations).unwrap();
         }
-    };
-    let (node, device, fault) = fault;
-    world.fault(node, device, fault).unwrap();
+    }
 }
 
 fn step(world: &mut World, planner: &mut Planner, step: &Step) -> Option<Told> {

@@ -4,9 +4,12 @@
 //! * `link`, `address`, `route`, `neighbour`: what is asked for each object.
 //! * `dump`: what stands. `conntrack`, `announce`, `fault`: what is done besides.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
 
+use crate::addr::IfName;
 use crate::linux::Error;
 use crate::linux::space::Space;
 use crate::plan::check::label;
@@ -32,6 +35,8 @@ pub struct Net {
     name: NsName,
     space: Space,
     socket: Netlink,
+    /// The MTUs of devices before a fault.
+    mtus: RefCell<BTreeMap<IfName, u32>>,
 }
 
 impl Net {
@@ -43,7 +48,7 @@ impl Net {
         let open = || -> io::Result<Self> {
             let own = Space::of(space.kind(), space.as_fd().try_clone_to_owned()?);
             let socket = space.inside(|| Netlink::open(netlink_sys::protocols::NETLINK_ROUTE))??;
-            Ok(Self { name: name.clone(), space: own, socket })
+            Ok(Self { name: name.clone(), space: own, socket, mtus: RefCell::default() })
         };
         open().map_err(|cause| Error::new("open", format!("netlink in {name}"), &cause))
     }
@@ -57,7 +62,7 @@ impl Net {
             Ok((Space::current(NsKind::Network)?, Netlink::open(netlink_sys::protocols::NETLINK_ROUTE)?))
         };
         match open() {
-            Ok((space, socket)) => Ok(Self { name, space, socket }),
+            Ok((space, socket)) => Ok(Self { name, space, socket, mtus: RefCell::default() }),
             Err(cause) => Err(Error::new("open", format!("netlink in {name}"), &cause)),
         }
     }

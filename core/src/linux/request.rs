@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::observe::Observed;
+use crate::addr::IfName;
 use crate::plan::{NsName, PlanOp};
-use crate::probe::{Change, Fact, Outcome, Probe};
+use crate::probe::{Fact, Fault, Outcome, Probe};
 use crate::topology::NodeName;
 
 /// What a stage is to do.
@@ -18,8 +19,8 @@ pub enum Request {
     Ask(Probe),
     /// Say whether something that is no packet holds of a node.
     Fact(NodeName, Fact),
-    /// Do something to a wire: cut it, heal it, or lose frames on it.
-    Fault(Change),
+    /// Do something to the wire of a node's device.
+    Fault(NodeName, IfName, Fault),
     /// Say what stands; with these settings among it, each of a namespace.
     Observe(Vec<(NsName, String)>),
     /// Answer when so many milliseconds have passed.

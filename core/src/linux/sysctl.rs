@@ -10,6 +10,9 @@ use crate::plan::Sysctl;
 /// Who may send echo requests without the right to raw sockets (man 7 icmp).
 pub(super) const PING_GROUPS: &str = "net.ipv4.ping_group_range";
 
+/// How many flows there may be in all namespaces together (net/netfilter/nf_conntrack_standalone.c).
+const CONNTRACK_MAX: &str = "net.netfilter.nf_conntrack_max";
+
 /// What `br_netfilter` shows to the rules.
 pub(super) const BRIDGES: [&str; 3] = [
     "net.bridge.bridge-nf-call-arptables",
@@ -41,6 +44,9 @@ pub fn write(space: &Space, ns: &str, sysctl: &Sysctl) -> Result<(), Error> {
     let object = || format!("sysctl {}={} in {ns}", sysctl.key, sysctl.value);
     let failed = |e: io::Error| {
         let error = Error::new("write", object(), &e);
+        if sysctl.key == CONNTRACK_MAX && e.kind() == io::ErrorKind::PermissionDenied {
+            return error.missing("only the machine's first network namespace has it (CONFIG_NF_CONNTRACK)");
+        }
         if e.kind() == io::ErrorKind::NotFound { error.missing(needs(&sysctl.key)) } else { error }
     };
     let value = match sysctl.key.as_str() {

@@ -61,7 +61,7 @@ impl Planner {
                 self.on(node, |engine, index| disconnect(engine, index, network))
             }
             Change::Rule(node, command) => self.rule(node, command),
-            Change::Cut(..) | Change::Heal(..) | Change::Loss(..) => Ok(Vec::new()),
+            Change::Fault(..) => Ok(Vec::new()),
         }
     }
 

@@ -18,7 +18,9 @@
 //!          | resolves NAME to ADDRESS[, ADDRESS…] | resolves NAME to nothing
 //!          SIZE bytes, or a number with k, m, g or t       PATH absolute, without `.`, `..` and `/` at its end
 //! CHANGE   stop NODE | start NODE | replace NODE | connect NODE NET | disconnect NODE NET | rule NODE "COMMAND"
-//!          | cut NODE.DEV | heal NODE.DEV | loss N% NODE.DEV
+//!          | FAULT [in | out] NODE.DEV | mtu N NODE.DEV | flap TIME NODE.DEV | heal NODE.DEV
+//! FAULT    cut | loss N% | delay TIME [TIME] | reorder N% | duplicate N% | corrupt N% | rate RATE
+//!          RATE a number and bit, kbit, mbit or gbit
 //! EXPECT   PROBE OUTCOME | NODE FACT
 //! STEP     EXPECT | CHANGE | wait TIME | at: TIME          TIME a number and ms, s or m
 //! ```
@@ -43,6 +45,7 @@ use self::line::Line;
 use super::{Change, Expectation, Fact, Outcome, Probe, Step, Unreachable};
 
 mod fact;
+mod fault;
 mod line;
 mod outcome;
 mod question;

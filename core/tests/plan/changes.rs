@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use seatrial_core::engine::Engine;
 use seatrial_core::plan::{Item, LinkKind, Namespace, Object, Plan, PlanOp, Planner};
-use seatrial_core::probe::{Change, NsKind};
+use seatrial_core::probe::{Change, Fault, NsKind, Way};
 use seatrial_core::topology::{ContainerRef, NetworkMode, NodeName, PidMode, Topology};
 
 use crate::topologies::{at, container, network, publish, topology};
@@ -265,7 +265,10 @@ fn what_cannot_be_connected_is_refused_in_docker_s_words() {
         let error = planner.change(&change).unwrap_err().to_string();
         assert!(error.contains(words), "{change:?}: {error}");
     }
-    assert_eq!(planner.change(&Change::Cut(node("web"), "eth0".parse().unwrap())), Ok(Vec::new()));
+    assert_eq!(
+        planner.change(&Change::Fault(node("web"), "eth0".parse().unwrap(), Fault::Cut(Way::Both))),
+        Ok(Vec::new())
+    );
 }
 
 #[test]

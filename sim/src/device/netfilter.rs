@@ -6,7 +6,7 @@
 use seatrial_core::rules::Hook;
 
 use crate::arena::{DevId, NsId};
-use crate::packet::{Body, Frame};
+use crate::packet::{Body, Checksum, Frame};
 use crate::skb::{Framed, NfBridge, Skb};
 use crate::stack::neighbour::Then;
 use crate::stack::route::Input;
@@ -16,6 +16,12 @@ impl World {
     /// PREROUTING, and what becomes of the frame after it; nothing where it is taken or dropped (`br_nf_pre_routing`).
     pub(crate) fn bridge_prerouting(&mut self, port: DevId, framed: Framed) -> Option<Framed> {
         let Some((bridge, ns, mut skb)) = self.called_for(port, &framed) else { return Some(framed) };
+        if skb.packet.checksum == Checksum::BadIp {
+            // `br_validate_ipv4`.
+            let why = |_: &Self| "its IP header is not what was sent".to_owned();
+            self.note_drop(ns, Some(port), &skb, "NETFILTER_DROP", why);
+            return None;
+        }
         let original = skb.packet.dst;
         skb.meta.bridge = Some(NfBridge { input: port });
         if !self.hook(ns, Hook::Prerouting, &mut skb, Some(bridge), None) {

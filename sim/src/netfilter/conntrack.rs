@@ -35,6 +35,21 @@ const SCTP_S: u64 = 3;
 const UDP_STREAM_FROM_US: u64 = 2 * SECOND_US;
 /// `nf_conntrack_max` of a machine with more than 4 GiB.
 const MAX: usize = 262_144;
+
+/// Settings under net.netfilter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tuning {
+    /// `nf_conntrack_max`: how many entries there may be; 0 is no bound.
+    pub(crate) max: usize,
+    /// `nf_conntrack_checksum`: whether a packet that comes in with a wrong checksum is INVALID.
+    pub(crate) checksum: bool,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { max: MAX, checksum: true }
+    }
+}
 /// How many places `early_drop` looks at for an entry to sacrifice.
 const EARLY_DROP: usize = 8;
 
@@ -59,7 +74,7 @@ pub(super) struct Table {
     /// Entries outside the table, and since when.
     limbo: VecDeque<(u64, EntryId)>,
     sequence: u64,
-    max: usize,
+    tuning: Tuning,
 }
 
 impl Default for Table {
@@ -71,7 +86,7 @@ impl Default for Table {
             sources: BTreeMap::new(),
             limbo: VecDeque::new(),
             sequence: 0,
-            max: MAX,
+            tuning: Tuning::default(),
         }
     }
 }
@@ -113,10 +128,12 @@ pub(super) enum Confirmed {
 }
 
 impl Table {
-    /// Another `nf_conntrack_max`.
-    #[cfg(test)]
-    pub(super) const fn set_max(&mut self, max: usize) {
-        self.max = max;
+    pub(super) const fn tune(&mut self, tuning: Tuning) {
+        self.tuning = tuning;
+    }
+
+    pub(super) const fn checks_sums(&self) -> bool {
+        self.tuning.checksum
     }
 
     pub(super) fn get(&self, id: EntryId) -> Option<&Entry> {
@@ -215,7 +232,8 @@ impl Table {
             L4::Icmp(_) if !icmp::may_open(tuple) => return Err(Tracked::Invalid),
             L4::Icmp(_) | L4::Sctp(_) | L4::Other(_) => State::Other,
         };
-        if self.tuples.len() / 2 >= self.max && !self.make_room(now_us, seed) {
+        let max = self.tuning.max;
+        if max > 0 && self.tuples.len() / 2 >= max && !self.make_room(now_us, seed) {
             return Err(Tracked::Full);
         }
         self.sequence += 1;

@@ -10,7 +10,7 @@ use seatrial_core::plan::NsName;
 use seatrial_core::rules::{AddrType, Hook, iptables};
 
 use super::{Context, CtInfo, Netfilter, Routing, Verdict};
-use crate::packet::{Icmp, L4, Packet, Payload, Ports, Quoted, Tcp, TcpFlags};
+use crate::packet::{Checksum, Icmp, L4, Packet, Payload, Ports, Quoted, Tcp, TcpFlags};
 use crate::seed::Seed;
 use crate::trace::{Event, Hop};
 
@@ -182,7 +182,17 @@ impl Host {
 }
 
 fn packet(src: &str, dst: &str, l4: L4) -> Packet {
-    Packet { src: ip(src), dst: ip(dst), ttl: 64, df: true, mark: 0, size: 0, l4, payload: Payload::Empty }
+    Packet {
+        src: ip(src),
+        dst: ip(dst),
+        ttl: 64,
+        df: true,
+        mark: 0,
+        size: 0,
+        l4,
+        payload: Payload::Empty,
+        checksum: Checksum::Good,
+    }
 }
 
 /// `ADDRESS:PORT`, or `[ADDRESS]:PORT`.

@@ -12,7 +12,7 @@ impl Netfilter {
         match cause.0 {
             Why::Rule(at) | Why::UnknownMatch(at) | Why::UnknownTarget(at) => self.place(at),
             Why::Nat(at, why) => format!("{why}: {}", self.place(at)),
-            Why::Conntrack(why) => format!("conntrack: {why}"),
+            Why::Conntrack(why) => format!("nf_conntrack: {why}"),
             Why::Policy(at, policy) => {
                 let (table, chain) = self.rules.chain_names(at);
                 format!("the policy of {table} {chain}: {}", policy_name(policy))

@@ -351,7 +351,7 @@ mod tests {
     use seatrial_core::rules::{Hook, Protocol};
 
     use super::*;
-    use crate::packet::{L4, Packet, Payload};
+    use crate::packet::{Checksum, L4, Packet, Payload};
     use crate::trace::RuleHit;
 
     fn item(ns: &str, object: Object) -> Item {
@@ -454,6 +454,7 @@ mod tests {
             size: 0,
             l4: L4::Other(Protocol::SCTP.0),
             payload: Payload::Empty,
+            checksum: Checksum::Good,
         };
         let hit = RuleHit {
             hook: Hook::Prerouting,

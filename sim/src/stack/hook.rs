@@ -9,6 +9,7 @@ use super::address::View;
 use super::icmp::Reason;
 use crate::arena::{DevId, NsId};
 use crate::netfilter::{BridgePorts, Cause, Context, DROP_REASON, Verdict};
+use crate::packet::Checksum;
 use crate::skb::Skb;
 use crate::trace::Event as Happened;
 use crate::world::World;
@@ -89,6 +90,10 @@ impl World {
     /// Tells the sender (`nf_send_unreach`, `nf_send_reset`).
     fn reject(&mut self, ns: NsId, dev: Option<DevId>, skb: &Skb, with: RejectWith, cause: Cause) {
         self.note(ns, dev, skb, |w| Happened::Answer { what: format!("rejected: {}", w.why(ns, cause)) });
+        // Whom a wrong checksum names as the sender is not told (`nf_reject_verify_csum`).
+        if skb.packet.checksum != Checksum::Good {
+            return;
+        }
         match with {
             RejectWith::TcpReset => self.tcp_reset(ns, skb),
             RejectWith::Icmp { code } | RejectWith::Icmpv6 { code } => {

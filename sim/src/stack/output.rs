@@ -11,7 +11,7 @@ use super::icmp::Reason;
 use super::neighbour::Then;
 use super::route::{Flow, Path};
 use crate::arena::{DevId, NsId};
-use crate::packet::{L4, Packet};
+use crate::packet::{Checksum, L4, Packet, Payload};
 use crate::skb::{Meta, Skb};
 use crate::trace::Event as Happened;
 use crate::world::World;
@@ -169,5 +169,6 @@ impl World {
 
 /// A bare packet, for its maker to fill in.
 pub(crate) const fn packet(src: IpAddr, dst: IpAddr, ttl: u8, l4: L4) -> Packet {
-    Packet { src, dst, ttl, df: false, mark: 0, size: 0, l4, payload: crate::packet::Payload::Empty }
+    let (payload, checksum) = (Payload::Empty, Checksum::Good);
+    Packet { src, dst, ttl, df: false, mark: 0, size: 0, l4, payload, checksum }
 }

@@ -3,6 +3,7 @@
 use seatrial_core::addr::{Family, IfName};
 
 use super::Stack;
+use crate::netfilter::Tuning;
 
 /// Settings of one device, or those of `all` or `default` (Documentation/networking/ip-sysctl.rst).
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) ttl: u8,
     /// The first and the last port of those that a socket gets that asks for none.
     pub(crate) ports: (u16, u16),
+    pub(crate) conntrack: Tuning,
 }
 
 impl Default for Settings {
@@ -47,13 +49,14 @@ impl Default for Settings {
             nonlocal_bind: false,
             ttl: 64,
             ports: (32768, 60999),
+            conntrack: Tuning::default(),
         }
     }
 }
 
 /// Settings of IPv4 that do not change where a packet goes here: TCP's and UDP's inner workings, memory, logging,
 /// who may open which socket.
-const INDIFFERENT: [&str; 14] = [
+const INDIFFERENT: [&str; 13] = [
     "net.core.",
     "net.ipv4.tcp_",
     "net.ipv4.udp_",
@@ -66,7 +69,6 @@ const INDIFFERENT: [&str; 14] = [
     "net.ipv4.neigh.",
     "net.ipv6.neigh.",
     "net.unix.",
-    "net.netfilter.nf_conntrack_max",
     "net.netfilter.nf_log",
 ];
 
@@ -111,6 +113,12 @@ impl Stack {
         self.set_whole(key, value)
     }
 
+    /// Hands conntrack its settings.
+    pub(crate) fn tune(&mut self) {
+        let tuning = self.settings.conntrack;
+        self.netfilter.iter_mut().for_each(|netfilter| netfilter.tune(tuning));
+    }
+
     /// A setting of the whole namespace.
     fn set_whole(&mut self, key: &str, value: &str) -> Result<(), String> {
         let settings = &mut self.settings;
@@ -123,6 +131,14 @@ impl Stack {
             "net.ipv4.icmp_echo_ignore_broadcasts" => settings.echo_ignore_broadcasts = flag(value)?,
             "net.ipv4.ip_nonlocal_bind" => settings.nonlocal_bind = flag(value)?,
             "net.ipv4.ip_default_ttl" => settings.ttl = number(value)?,
+            "net.netfilter.nf_conntrack_max" | "net.nf_conntrack_max" => {
+                settings.conntrack.max = number(value)?;
+                self.tune();
+            }
+            "net.netfilter.nf_conntrack_checksum" => {
+                settings.conntrack.checksum = flag(value)?;
+                self.tune();
+            }
             "net.ipv4.ip_local_port_range" => settings.ports = range(value)?,
             _ => return Err(UNKNOWN.to_owned()),
         }

@@ -89,15 +89,14 @@ impl World {
     /// Does something to the wire of a node's device.
     ///
     /// # Errors
-    /// Where the node or its device is not there.
+    /// Where the node or its device is not there, or the fault makes no sense without another.
     pub fn fault(&mut self, node: &NodeName, device: &IfName, fault: Fault) -> Result<(), Unsupported> {
         let ns = self.places.space(node, NsKind::Network).cloned().unwrap_or_else(|| NsName::from(node));
         let object = || format!("a fault of {device}");
         let id = self.ns_for(&ns, object)?;
         let refuse = |why| Unsupported { ns: ns.clone(), object: object(), why };
         let dev = self.device(id, device).map_err(refuse)?;
-        self.devices[dev].wire = self.devices[dev].wire.after(fault);
-        Ok(())
+        self.disturb(dev, fault).map_err(refuse)
     }
 
     fn ns_for(&self, ns: &NsName, object: impl FnOnce() -> String) -> Result<NsId, Unsupported> {
@@ -414,6 +413,7 @@ impl World {
             None => stack.netfilter = Some(Netfilter::build(&rulesets).map_err(|e| e.to_string())?),
         }
         stack.rulesets = rulesets;
+        stack.tune();
         Ok(())
     }
 

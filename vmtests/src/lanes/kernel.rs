@@ -129,6 +129,13 @@ fn steps(
                 Ok(under_way) => under_way.step(&slot.line.line),
                 Err(verdict) => (verdict.clone(), None),
             };
+            // What comes after a change that cannot be made here would be asked of another world.
+            if let (Step::Change(_), Verdict::Skipped { reason }) = (&slot.line.line, &came.0)
+                && voyage.is_ok()
+            {
+                let reason = format!("a step before it could not be made: {reason}");
+                voyage = Err(Verdict::Skipped { reason });
+            }
             slot.row(place, came)
         })
     };
@@ -167,8 +174,8 @@ impl Voyage {
     }
 
     fn change(&mut self, change: &Change) -> Result<(), Verdict> {
-        if let Change::Cut(..) | Change::Heal(..) | Change::Loss(..) = change {
-            let answer = self.stage.ask(Request::Fault(change.clone()));
+        if let Change::Fault(node, device, fault) = change {
+            let answer = self.stage.ask(Request::Fault(node.clone(), device.clone(), *fault));
             return match answer {
                 Ok(Answer::Failed(error)) | Err(error) => Err(failed(&error)),
                 Ok(Answer::Done | Answer::Outcome(_) | Answer::Observed(_) | Answer::Otherwise(_)) => Ok(()),

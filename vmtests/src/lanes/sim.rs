@@ -3,7 +3,7 @@
 use seatrial_core::diagnostic::Diagnostics;
 use seatrial_core::engine::Version;
 use seatrial_core::plan::{self, Planner};
-use seatrial_core::probe::{Change, Expectation, Fact, Fault, Outcome, Probe, Step};
+use seatrial_core::probe::{Change, Expectation, Fact, Outcome, Probe, Step};
 use seatrial_core::topology::NodeName;
 use seatrial_core::topology::trial::{Lane, Place, Trial};
 use seatrial_sim::digest::Digest;
@@ -134,16 +134,14 @@ impl Voyage {
     }
 
     fn change(&mut self, change: &Change) -> Verdict {
-        let fault = match change {
-            Change::Cut(node, device) => Some((node, device, Fault::Cut)),
-            Change::Heal(node, device) => Some((node, device, Fault::Heal)),
-            Change::Loss(node, device, percent) => Some((node, device, Fault::Loss(*percent))),
-            Change::Stop(_) | Change::Start(_) | Change::Replace(_) => None,
-            Change::Connect(..) | Change::Disconnect(..) | Change::Rule(..) => None,
-        };
-        let done = match fault {
-            Some((node, device, fault)) => self.world.fault(node, device, fault),
-            None => match self.planner.change(change) {
+        let done = match change {
+            Change::Fault(node, device, fault) => self.world.fault(node, device, *fault),
+            Change::Stop(_)
+            | Change::Start(_)
+            | Change::Replace(_)
+            | Change::Connect(..)
+            | Change::Disconnect(..)
+            | Change::Rule(..) => match self.planner.change(change) {
                 Ok(operations) => self.world.apply(&operations),
                 Err(refused) => {
                     return Verdict::Failed { got: refused.to_string(), trace: Trace::default() };

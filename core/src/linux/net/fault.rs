@@ -2,7 +2,7 @@
 //!
 //! A filter of a few instructions (man 8 tc-bpf) stands on both ways through the device (`clsact`): netem is not in every
 //! kernel, and stands on the way out alone. Rules of netfilter would do it too, but somebody's `nft flush ruleset` would
-//! heal the wire. What is taken is *stolen*: a drop on the way out is told to whoever sends (`NET_XMIT_DROP`, which a
+//! heal the wire. The MTU is the device's own, and what it was is kept here. What is taken is *stolen*: a drop on the way out is told to whoever sends (`NET_XMIT_DROP`, which a
 //! socket with `IP_RECVERR` gets as ENOBUFS), and a cut cable tells nobody.
 
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
@@ -20,7 +20,7 @@ use super::Net;
 use super::socket::Refusal;
 use crate::addr::IfName;
 use crate::linux::Error;
-use crate::probe::Fault;
+use crate::probe::{Fault, Way};
 
 /// `TCA_BPF_OPS_LEN` and `TCA_BPF_OPS` (include/uapi/linux/pkt_cls.h).
 const OPS_LEN: u16 = 4;
@@ -67,23 +67,31 @@ impl Net {
     /// Where there is no such device, or the kernel has no such filters.
     pub fn fault(&self, device: &IfName, fault: Fault) -> Result<(), Error> {
         let done = self.socket.index(device).and_then(|index| match fault {
-            Fault::Cut => self.filter(index, CUT, &[Op::new(BPF_RET | BPF_K, TC_ACT_STOLEN)]),
-            Fault::Loss(percent) => self.filter(index, LOSS, &lossy(percent)),
-            Fault::Heal => self.heal(index),
+            Fault::Cut(way) => self.filter(index, way, CUT, &[Op::new(BPF_RET | BPF_K, TC_ACT_STOLEN)]),
+            Fault::Loss(way, percent) => self.filter(index, way, LOSS, &lossy(percent)),
+            Fault::Heal => self.heal(index).and_then(|()| self.restore_mtu(device)),
+            Fault::Mtu(mtu) => self.disturb_mtu(device, mtu),
+            Fault::Delay(..) | Fault::Reorder(..) | Fault::Duplicate(..) => Err(netem(fault)),
+            Fault::Corrupt(..) | Fault::Rate(..) => Err(netem(fault)),
+            Fault::Flap(_) => Err(Refusal {
+                missing: Some("lane sim can".to_owned()),
+                ..Refusal::words("no kernel cuts and heals a wire by itself")
+            }),
         });
         done.map_err(|refusal| self.error("disturb", format!("the wire of {device}"), refusal))
     }
 
-    /// Puts a filter on both ways, in the place of one that is there.
-    fn filter(&self, index: u32, place: u16, program: &[Op]) -> Result<(), Refusal> {
+    /// Puts a filter on one way or both, in the place of one that is there.
+    fn filter(&self, index: u32, way: Way, place: u16, program: &[Op]) -> Result<(), Refusal> {
         let lacks = |r: Refusal| r.lacks(Errno::ENOENT, CLS_BPF).lacks(Errno::EOPNOTSUPP, CLS_BPF);
         let both_ways = RouteNetlinkMessage::NewQueueDiscipline(clsact(index));
         match self.socket.ask(both_ways, NLM_F_CREATE | NLM_F_EXCL) {
             Err(refusal) if refusal.is(Errno::EEXIST) => {}
             made => _ = made.map_err(lacks)?,
         }
-        for way in [TcHandle::MIN_INGRESS, TcHandle::MIN_EGRESS] {
-            let message = RouteNetlinkMessage::NewTrafficFilter(filter(index, way, place, program));
+        let ways = [(way.is_in(), TcHandle::MIN_INGRESS), (way.is_out(), TcHandle::MIN_EGRESS)];
+        for (_, parent) in ways.into_iter().filter(|(meant, _)| *meant) {
+            let message = RouteNetlinkMessage::NewTrafficFilter(filter(index, parent, place, program));
             self.socket.ask(message, NLM_F_CREATE).map_err(lacks)?;
         }
         Ok(())
@@ -96,6 +104,12 @@ impl Net {
             gone => gone.map(drop),
         }
     }
+}
+
+/// What only netem does.
+fn netem(fault: Fault) -> Refusal {
+    let words = format!("this lane cannot '{fault}' without netem");
+    Refusal { missing: Some("needs CONFIG_NET_SCH_NETEM".to_owned()), ..Refusal::words(words) }
 }
 
 /// Takes so many of a hundred.

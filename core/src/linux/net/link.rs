@@ -105,6 +105,25 @@ impl Net {
         }
     }
 
+    /// Sets a device's MTU; what it was before the first time is kept.
+    pub(super) fn disturb_mtu(&self, name: &IfName, mtu: u32) -> Result<(), Refusal> {
+        let is = self.look(name)?.attributes.into_iter().find_map(|attribute| {
+            let LinkAttribute::Mtu(mtu) = attribute else { return None };
+            Some(mtu)
+        });
+        self.set(name, [LinkAttribute::Mtu(mtu)])?;
+        if let Some(is) = is {
+            self.mtus.borrow_mut().entry(name.clone()).or_insert(is);
+        }
+        Ok(())
+    }
+
+    /// Sets a device's MTU back to what it was.
+    pub(super) fn restore_mtu(&self, name: &IfName) -> Result<(), Refusal> {
+        let was = self.mtus.borrow_mut().remove(name);
+        was.map_or(Ok(()), |mtu| self.set(name, [LinkAttribute::Mtu(mtu)]))
+    }
+
     fn look(&self, name: &IfName) -> Result<LinkMessage, Refusal> {
         let told = self.socket.ask(RouteNetlinkMessage::GetLink(message(vec![named(name)])), 0)?;
         let link = told.into_iter().find_map(|answer| {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::agent::Agent;
+use crate::addr::IfName;
 use crate::linux::Error;
 use crate::linux::echo::Echoes;
 use crate::linux::keeper::Keeper;
@@ -12,7 +13,7 @@ use crate::linux::order::Order;
 use crate::linux::process::Node;
 use crate::linux::space::Space;
 use crate::plan::{Item, MountRoot, NsName, Object, PlanOp, Process, Sysctl};
-use crate::probe::{Change, Fault, NsKind};
+use crate::probe::{Fault, NsKind};
 use crate::topology::NodeName;
 
 mod ask;
@@ -103,14 +104,7 @@ impl Ground {
     }
 
     /// Does something to the wire of a node's device.
-    pub(super) fn fault(&self, change: &Change) -> Result<(), Error> {
-        let (node, device, fault) = match change {
-            Change::Cut(node, device) => (node, device, Fault::Cut),
-            Change::Heal(node, device) => (node, device, Fault::Heal),
-            Change::Loss(node, device, percent) => (node, device, Fault::Loss(*percent)),
-            Change::Stop(_) | Change::Start(_) | Change::Replace(_) => return Ok(()),
-            Change::Connect(..) | Change::Disconnect(..) | Change::Rule(..) => return Ok(()),
-        };
+    pub(super) fn fault(&self, node: &NodeName, device: &IfName, fault: Fault) -> Result<(), Error> {
         let ns = self.nodes.get(node).map_or_else(|| NsName::from(node), |actor| actor.network.clone());
         self.net(&ns)?.fault(device, fault)
     }

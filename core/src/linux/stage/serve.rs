@@ -74,7 +74,9 @@ async fn answer(ground: &Rc<Mutex<Ground>>, door: &Door, request: Request) -> An
             }
         }
         Request::Fact(node, fact) => see(ground, &node, &fact).await,
-        Request::Fault(change) => ground.lock().await.fault(&change).map(|()| Answer::Done),
+        Request::Fault(node, device, fault) => {
+            ground.lock().await.fault(&node, &device, fault).map(|()| Answer::Done)
+        }
         Request::Observe(settings) => {
             ground.lock().await.observed(settings).map(|observed| Answer::Observed(Box::new(observed)))
         }

@@ -7,7 +7,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::addr::{Family, IfName, Transport};
-use crate::probe::{Ask, IdKind, NsKind, Pid, ProbeOptions, Target, Things};
+use crate::probe::{Ask, Fault, IdKind, NsKind, Pid, ProbeOptions, Target, Things, Way};
 use crate::topology::NodeName;
 
 const PROBES: [&str; 9] = [
@@ -122,10 +122,39 @@ fn a_device_is_what_follows_the_last_dot_or_a_vlan() {
         ("cut web:lan.a", "web", "lan.a"),
         ("cut web.x:0", "web.x", "0"),
     ] {
-        let expected = Change::Cut(node.into(), device.parse().unwrap());
+        let expected = Change::Fault(node.into(), device.parse().unwrap(), Fault::Cut(Way::Both));
         assert_eq!(text.parse::<Change>().unwrap(), expected, "{text}");
         assert_eq!(expected.to_string(), text);
     }
+}
+
+#[test]
+fn a_fault_has_its_values_then_the_way_then_the_device() {
+    for (text, fault) in [
+        ("heal web.eth0", Fault::Heal),
+        ("cut web.eth0", Fault::Cut(Way::Both)),
+        ("cut in web.eth0", Fault::Cut(Way::In)),
+        ("loss 10% out web.eth0", Fault::Loss(Way::Out, 10)),
+        ("delay 100ms web.eth0", Fault::Delay(Way::Both, 100, 0)),
+        ("delay 2s 20ms in web.eth0", Fault::Delay(Way::In, 2000, 20)),
+        ("reorder 25% web.eth0", Fault::Reorder(Way::Both, 25)),
+        ("duplicate 10% web.eth0", Fault::Duplicate(Way::Both, 10)),
+        ("corrupt 1% web.eth0", Fault::Corrupt(Way::Both, 1)),
+        ("rate 1mbit web.eth0", Fault::Rate(Way::Both, 1_000_000)),
+        ("rate 1500kbit out web.eth0", Fault::Rate(Way::Out, 1_500_000)),
+        ("mtu 1400 web.eth0", Fault::Mtu(1400)),
+        ("flap 2s web.eth0", Fault::Flap(2000)),
+    ] {
+        let expected = Change::Fault("web".into(), "eth0".parse().unwrap(), fault);
+        assert_eq!(text.parse::<Change>().unwrap(), expected, "{text}");
+        assert_eq!(expected.to_string(), text);
+    }
+    // A node may begin with a digit.
+    let change = "delay 2s 2nd.eth0".parse::<Change>().unwrap();
+    assert_eq!(
+        change,
+        Change::Fault("2nd".into(), "eth0".parse().unwrap(), Fault::Delay(Way::Both, 2000, 0))
+    );
 }
 
 #[test]
@@ -224,6 +253,18 @@ fn a_bad_step_says_where_what_and_what_instead() {
         ("cut web.an-overlong-device", "an-overlong-device", "1 to 15 bytes"),
         ("loss 10 web.eth0", "10", "0% to 100%"),
         ("loss 101% web.eth0", "101%", "0% to 100%"),
+        ("cut in", "", "web.eth0"),
+        ("cut up web.eth0", "up", "web.eth0"),
+        ("delay web.eth0", "web.eth0", "31s"),
+        ("delay 10ms 20ms web.eth0", "20ms", "no longer than the delay"),
+        ("delay 10ms 5 web.eth0", "5", "31s"),
+        ("duplicate web.eth0", "web.eth0", "0% to 100%"),
+        ("rate 1mb web.eth0", "1mb", "1mbit"),
+        ("rate 0bit web.eth0", "0bit", "from 1bit"),
+        ("mtu 576 web.eth0", "576", "from 1280"),
+        ("mtu 1400 in web.eth0", "in", "web.eth0"),
+        ("flap 0s web.eth0", "0s", "above 0s"),
+        ("heal all", "all", "web.eth0"),
         ("rule host iptables -L", "iptables -L", "in double quotes"),
         ("rule host \"iptables -L", "\"iptables -L", "in double quotes"),
         ("rule host \"x\" y", "y", "the end of the line"),
@@ -382,14 +423,34 @@ fn change() -> impl Strategy<Value = Change> {
         (node(), "[a-z0-9_-]{1,9}").prop_map(|(node, net)| Change::Connect(node, net)),
         (node(), "[a-z0-9_-]{1,9}").prop_map(|(node, net)| Change::Disconnect(node, net)),
         (node(), "[ -~]{0,20}").prop_map(|(node, command)| Change::Rule(node, command)),
-        device().prop_map(|(node, device)| Change::Cut(node, device)),
-        device().prop_map(|(node, device)| Change::Heal(node, device)),
-        (device(), 0..=100u8).prop_map(|((node, device), percent)| Change::Loss(node, device, percent)),
+        (device(), fault()).prop_map(|((node, device), fault)| Change::Fault(node, device, fault)),
+    ]
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    let way = || select(vec![Way::In, Way::Out, Way::Both]);
+    let share = || (way(), 0..=100u8);
+    let delay = (any::<u32>(), any::<u32>()).prop_map(|(a, b)| (u64::from(a.max(b)), u64::from(a.min(b))));
+    let rate = prop_oneof![1..=100_000_000_000u64, (1..100u64).prop_map(|n| n * 1_000_000)];
+    prop_oneof![
+        Just(Fault::Heal),
+        way().prop_map(Fault::Cut),
+        share().prop_map(|(way, share)| Fault::Loss(way, share)),
+        (way(), delay).prop_map(|(way, (delay_ms, jitter_ms))| Fault::Delay(way, delay_ms, jitter_ms)),
+        share().prop_map(|(way, share)| Fault::Reorder(way, share)),
+        share().prop_map(|(way, share)| Fault::Duplicate(way, share)),
+        share().prop_map(|(way, share)| Fault::Corrupt(way, share)),
+        (way(), rate).prop_map(|(way, rate)| Fault::Rate(way, rate)),
+        (1280..=65535u32).prop_map(Fault::Mtu),
+        (1..=u64::from(u32::MAX)).prop_map(Fault::Flap),
     ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let keyword = || select(vec!["stop", "connect", "rule", "cut", "wait", "loss"]).prop_map(NodeName::from);
+    let keyword = || {
+        select(vec!["stop", "connect", "rule", "cut", "wait", "loss", "delay", "flap"])
+            .prop_map(NodeName::from)
+    };
     prop_oneof![
         expectation().prop_map(Step::Expect),
         (keyword(), fact()).prop_map(|(node, fact)| Step::Expect(Expectation::Fact(node, fact))),

@@ -195,7 +195,7 @@ impl Check<'_> {
                     out.push(wrong.expected("iptables, ip6tables or nft"));
                 }
             }
-            Change::Cut(node, _) | Change::Heal(node, _) | Change::Loss(node, ..) => _ = self.node(node, out),
+            Change::Fault(node, ..) => _ = self.node(node, out),
         }
     }
 

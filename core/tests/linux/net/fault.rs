@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use seatrial_core::plan::{Neighbour, Object};
-use seatrial_core::probe::Fault;
+use seatrial_core::probe::{Fault, Way};
 
 use super::{Place, cable, name};
 use crate::alone::alone;
@@ -56,18 +56,66 @@ fn nothing_passes_a_cut_wire_and_everything_passes_a_healed_one() {
     let [(a, at_a), (b, at_b)] = ends();
     for (from, to) in [(&at_a, &at_b), (&at_b, &at_a)] {
         assert_eq!(passed(&a, 10, from, to), 10);
-        fault(&a, Fault::Cut);
+        fault(&a, Fault::Cut(Way::Both));
         for (place, device) in [(&a, "a0"), (&b, "b0")] {
             assert_eq!(place.device(device)["operstate"], "UP", "{device}");
         }
         assert_eq!(passed(&a, 10, from, to), 0);
-        fault(&a, Fault::Cut);
-        fault(&a, Fault::Cut);
+        fault(&a, Fault::Cut(Way::Both));
+        fault(&a, Fault::Cut(Way::Both));
         assert_eq!(passed(&a, 10, from, to), 0);
     }
     fault(&a, Fault::Heal);
     fault(&a, Fault::Heal);
     assert_eq!(a.run("tc qdisc show dev a0").matches("clsact").count(), 0);
+}
+
+#[test]
+fn a_wire_may_be_cut_in_one_direction_alone() {
+    if !alone() {
+        return;
+    }
+    let [(a, at_a), (_b, at_b)] = ends();
+    for (way, out, back) in [(Way::Out, 0, 10), (Way::In, 10, 0)] {
+        fault(&a, Fault::Cut(way));
+        assert_eq!(passed(&a, 10, &at_a, &at_b), out, "{way:?}");
+        fault(&a, Fault::Cut(way));
+        assert_eq!(passed(&a, 10, &at_b, &at_a), back, "{way:?}");
+    }
+}
+
+#[test]
+fn a_devices_mtu_is_what_it_was_when_its_wire_is_healed() {
+    if !alone() {
+        return;
+    }
+    let [(a, _), (_b, _)] = ends();
+    for mtu in [1400, 1300] {
+        fault(&a, Fault::Mtu(mtu));
+        assert_eq!(a.device("a0")["mtu"], mtu);
+    }
+    fault(&a, Fault::Heal);
+    assert_eq!(a.device("a0")["mtu"], 1500);
+}
+
+#[test]
+fn what_needs_netem_is_said_to_be_missing() {
+    if !alone() {
+        return;
+    }
+    let [(a, _), (_b, _)] = ends();
+    for fault in [
+        Fault::Delay(Way::Both, 100, 0),
+        Fault::Reorder(Way::Both, 1),
+        Fault::Duplicate(Way::Both, 1),
+        Fault::Corrupt(Way::Both, 1),
+        Fault::Rate(Way::Both, 1000),
+    ] {
+        let error = a.net.fault(&name("a0"), fault).unwrap_err();
+        assert!(error.missing, "{error}");
+        assert!(error.to_string().ends_with("; needs CONFIG_NET_SCH_NETEM"), "{error}");
+    }
+    assert!(a.net.fault(&name("a0"), Fault::Flap(1000)).unwrap_err().missing);
 }
 
 #[test]
@@ -80,7 +128,7 @@ fn a_lossy_wire_loses_what_it_is_told_to_in_either_direction() {
         for (percent, least, most) in [(0, 2000, 2000), (10, 1700, 1900), (50, 850, 1150), (100, 0, 0)] {
             // In rows that a socket has room for.
             let row = || {
-                fault(&a, Fault::Loss(percent));
+                fault(&a, Fault::Loss(Way::Both, percent));
                 passed(&a, 100, from, to)
             };
             let count: usize = (0..20).map(|_| row()).sum();
@@ -95,11 +143,11 @@ fn a_wire_that_is_cut_stays_cut_when_it_is_told_to_lose() {
         return;
     }
     let [(a, at_a), (_b, at_b)] = ends();
-    fault(&a, Fault::Cut);
-    fault(&a, Fault::Loss(0));
+    fault(&a, Fault::Cut(Way::Both));
+    fault(&a, Fault::Loss(Way::Both, 0));
     assert_eq!(passed(&a, 10, &at_a, &at_b), 0);
-    fault(&a, Fault::Loss(100));
-    fault(&a, Fault::Loss(0));
+    fault(&a, Fault::Loss(Way::Both, 100));
+    fault(&a, Fault::Loss(Way::Both, 0));
     assert_eq!(passed(&a, 10, &at_a, &at_b), 10);
 }
 
@@ -109,7 +157,7 @@ fn rules_that_are_flushed_heal_no_wire() {
         return;
     }
     let [(a, at_a), (_b, at_b)] = ends();
-    fault(&a, Fault::Cut);
+    fault(&a, Fault::Cut(Way::Both));
     assert_eq!(a.run("nft list ruleset"), "");
     a.run("nft flush ruleset");
     assert_eq!(passed(&a, 10, &at_a, &at_b), 0);
@@ -121,6 +169,6 @@ fn a_wire_that_is_not_there_has_no_fault() {
         return;
     }
     let a = Place::new("a");
-    let error = a.net.fault(&name("a0"), Fault::Cut).unwrap_err();
+    let error = a.net.fault(&name("a0"), Fault::Cut(Way::Both)).unwrap_err();
     assert_eq!(error.to_string(), "cannot disturb the wire of a0 in a: there is no device a0 (ENODEV)");
 }

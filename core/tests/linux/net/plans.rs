@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use seatrial_core::linux::Error;
 use seatrial_core::linux::net::Net;
 use seatrial_core::plan::{Item, Namespace, NsName, Object, PlanOp, Planner};
-use seatrial_core::probe::{Change, Fault, Step};
+use seatrial_core::probe::{Change, Step};
 use seatrial_core::topology::compose::Options;
 use seatrial_core::topology::files::Files;
 use seatrial_core::topology::trial::{self, Trial};
@@ -78,14 +78,13 @@ impl World {
     fn change(&mut self, planner: &mut Planner, change: &Change) -> Result<(), Error> {
         let ops = planner.change(change).unwrap();
         ops.iter().try_for_each(|op| self.carry_out(op))?;
-        let (node, device, fault) = match change {
-            Change::Cut(node, device) => (node, device, Fault::Cut),
-            Change::Heal(node, device) => (node, device, Fault::Heal),
-            Change::Loss(node, device, percent) => (node, device, Fault::Loss(*percent)),
-            Change::Stop(_) | Change::Start(_) | Change::Replace(_) => return Ok(()),
-            Change::Connect(..) | Change::Disconnect(..) | Change::Rule(..) => return Ok(()),
-        };
-        self.net(&NsName::from(node)).unwrap().fault(device, fault)
+        match change {
+            Change::Fault(node, device, fault) => {
+                self.net(&NsName::from(node)).unwrap().fault(device, *fault)
+            }
+            Change::Stop(_) | Change::Start(_) | Change::Replace(_) => Ok(()),
+            Change::Connect(..) | Change::Disconnect(..) | Change::Rule(..) => Ok(()),
+        }
     }
 }
 

@@ -172,7 +172,7 @@ fn a_flow_is_flushed_by_any_of_its_addresses() {
 #[test]
 fn c4_a_full_table_drops_what_is_new_until_an_unanswered_flow_can_be_given_up() {
     let mut host = Host::new(STATES);
-    host.netfilter.table.set_max(2);
+    host.netfilter.tune(crate::netfilter::Tuning { max: 2, checksum: true });
     for port in [4000, 4001] {
         let query = udp(&format!("203.0.113.50:{port}"), "192.0.2.2:53");
         host.forward(query, "eth0", "bridge1").unwrap();
@@ -182,7 +182,7 @@ fn c4_a_full_table_drops_what_is_new_until_an_unanswered_flow_can_be_given_up() 
     }
     let third = udp("203.0.113.50:4002", "192.0.2.2:53");
     let verdict = host.forward(third, "eth0", "bridge1").unwrap_err();
-    assert_eq!(host.why(verdict), "conntrack: its table is full");
+    assert_eq!(host.why(verdict), "nf_conntrack: table full, dropping packet");
     // The two are assured for two minutes; then their places are free.
     host.wait_s(121);
     host.forward(third, "eth0", "bridge1").unwrap();

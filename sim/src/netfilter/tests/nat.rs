@@ -152,7 +152,7 @@ fn n5_when_every_port_is_taken_the_packet_is_dropped() {
     used.sort_unstable();
     assert_eq!(used, [7000, 7001]);
     let verdict = send("192.0.2.4:4000").unwrap_err();
-    assert_eq!(host.why(verdict), "conntrack: another flow has the same tuple");
+    assert_eq!(host.why(verdict), "nf_conntrack: another flow has the same tuple");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn n8_a_masqueraded_flow_that_leaves_by_another_device_ends() {
     let packet = udp("192.0.2.2:4000", "203.0.113.50:53");
     host.forward(packet, "bridge1", "eth0").unwrap();
     let verdict = host.forward(packet, "bridge1", "docker0").unwrap_err();
-    assert_eq!(host.why(verdict), "conntrack: the flow is masqueraded as another device");
+    assert_eq!(host.why(verdict), "nf_conntrack: the flow is masqueraded as another device");
     assert!(host.entries().is_empty());
     assert_eq!(host.forward(packet, "bridge1", "docker0").unwrap().src, ip("172.17.0.1"));
 }
