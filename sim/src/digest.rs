@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use rustc_stable_hash::hashers::{SipHasher128Hash, StableSipHasher128};
 use rustc_stable_hash::{FromStableHash, StableHasher};
+use seatrial_core::probe::Way;
 
 use crate::packet::{Body, Icmp, L4, NeighbourMessage, Packet, Payload, Quoted};
 use crate::skb::{Framed, Meta};
@@ -75,6 +76,10 @@ impl Rolling {
                 dev.hash(&mut self.0);
                 self.framed(framed);
             }
+            Event::Passed(dev, way, ref framed) => {
+                (dev, matches!(way, Way::In)).hash(&mut self.0);
+                self.framed(framed);
+            }
             Event::Neighbour { ns, dev, address, timer } => {
                 (ns, dev, timer).hash(&mut self.0);
                 self.address(address);
@@ -100,7 +105,7 @@ impl Rolling {
     }
 
     fn packet(&mut self, packet: &Packet) {
-        let Packet { src, dst, ttl, df, mark, size, l4, payload } = packet;
+        let Packet { src, dst, ttl, df, mark, size, l4, payload, checksum } = packet;
         self.address(*src);
         self.address(*dst);
         (ttl, df, mark, size).hash(&mut self.0);
@@ -112,6 +117,7 @@ impl Rolling {
             L4::Other(number) => number.hash(&mut self.0),
         }
         self.payload(*payload);
+        std::mem::discriminant(checksum).hash(&mut self.0);
     }
 
     fn icmp(&mut self, icmp: &Icmp) {
@@ -184,7 +190,7 @@ mod tests {
         let (src, dst) = ("02:00:00:00:00:01".parse().unwrap(), "02:00:00:00:00:02".parse().unwrap());
         let dev = crate::arena::Id::from_position(3);
         rolling.take(7, &Event::Receive(dev, skb.framed(src, dst)));
-        assert_eq!(rolling.digest().to_string(), "e943cf512a722b9c0fdc830be251749b");
+        assert_eq!(rolling.digest().to_string(), "6950a141cb54da43bb2aa48126278d12");
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Wire {
     /// Whether it is in the half of its flapping in which nothing passes: it begins with that.
     const fn is_down(&self, now_us: u64) -> bool {
         match self.flap {
-            Some((since_us, period_us)) => (now_us - since_us) / period_us % 2 == 0,
+            Some((since_us, period_us)) => ((now_us - since_us) / period_us).is_multiple_of(2),
             None => false,
         }
     }
@@ -276,12 +276,9 @@ mod tests {
 
     fn disturb(world: &mut World, fault: &str) -> Result<(), String> {
         use seatrial_core::probe::Change;
-        match format!("{fault} b.eth0").parse().unwrap() {
-            Change::Fault(node, device, fault) => {
-                world.fault(&node, &device, fault).map_err(|refused| refused.why)
-            }
-            other => panic!("{other:?}"),
-        }
+        let change = format!("{fault} b.eth0").parse().unwrap();
+        let Change::Fault(node, device, fault) = change else { panic!("{change} is no fault") };
+        world.fault(&node, &device, fault).map_err(|refused| refused.why)
     }
 
     /// How long a question takes, in milliseconds.

@@ -64,7 +64,7 @@ pub(super) struct EntryId {
 type Source = (IpAddr, u16, Protocol);
 
 /// The table of one namespace.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Table {
     slots: Vec<Option<Entry>>,
     free: Vec<usize>,
@@ -75,20 +75,6 @@ pub(super) struct Table {
     limbo: VecDeque<(u64, EntryId)>,
     sequence: u64,
     tuning: Tuning,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-            tuples: BTreeMap::new(),
-            sources: BTreeMap::new(),
-            limbo: VecDeque::new(),
-            sequence: 0,
-            tuning: Tuning::default(),
-        }
-    }
 }
 
 /// What a packet is to conntrack.
