@@ -35,7 +35,7 @@ fn namespace(plan: &Plan, name: &str) -> Result<NsName, Diagnostics> {
     all.sort_unstable();
     all.dedup();
     match all.contains(&name) {
-        true => Ok(NsName(name.to_owned())),
+        true => Ok(NsName::from(name)),
         false => Err(Diagnostic::new(At::nowhere("--ns"), format!("there is no namespace '{name}'"))
             .expected(format!("one of {}", all.join(", ")))
             .into()),
@@ -54,7 +54,7 @@ fn shell(topology: &Topology, plan: Plan) -> Output {
 
 /// One family's rules of one namespace, and nothing else.
 fn rules(topology: &Topology, plan: &Plan, ns: Option<NsName>, family: Family) -> Output {
-    let ns = ns.unwrap_or_else(|| NsName("host".to_owned()));
+    let ns = ns.unwrap_or_else(|| NsName::from("host"));
     let of_family = |rules: &&Ruleset| rules.family == family && rules.backend == Backend::Iptables;
     let rules: Vec<String> = plan
         .items

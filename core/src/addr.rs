@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use thiserror::Error;
 
 pub use ipnet::IpNet;
@@ -74,19 +75,19 @@ impl Family {
 /// The name of a network device: 1 to 15 bytes (`dev_valid_name`, net/core/dev.c).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct IfName(String);
+pub struct IfName(SmolStr);
 
 impl IfName {
     /// The loopback device.
     #[must_use]
     pub fn lo() -> Self {
-        Self("lo".to_owned())
+        Self(SmolStr::new_static("lo"))
     }
 
     /// The first Ethernet device: a host's way out, and a container's.
     #[must_use]
     pub fn eth0() -> Self {
-        Self("eth0".to_owned())
+        Self(SmolStr::new_static("eth0"))
     }
 
     /// The name as text.
@@ -104,7 +105,7 @@ impl FromStr for IfName {
         if s.is_empty() || s.len() > 15 || s == "." || s == ".." || s.contains(bad) {
             return Err(AddrError::IfName(s.to_owned()));
         }
-        Ok(Self(s.to_owned()))
+        Ok(Self(s.into()))
     }
 }
 
@@ -118,7 +119,7 @@ impl TryFrom<String> for IfName {
 
 impl From<IfName> for String {
     fn from(name: IfName) -> Self {
-        name.0
+        name.0.into()
     }
 }
 

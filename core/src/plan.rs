@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::addr::{IfName, IpNet, MacAddr, Transport};
 use crate::probe::NsKind;
@@ -46,7 +47,7 @@ pub use planner::{Planner, plan};
 /// A namespace's name: that of the node it was made for, or `wire` for the switch between the machines.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct NsName(pub String);
+pub struct NsName(SmolStr);
 
 impl NsName {
     /// The name as text.
@@ -56,9 +57,21 @@ impl NsName {
     }
 }
 
+impl From<&str> for NsName {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl From<String> for NsName {
+    fn from(name: String) -> Self {
+        Self(name.into())
+    }
+}
+
 impl From<&NodeName> for NsName {
     fn from(node: &NodeName) -> Self {
-        Self(node.0.clone())
+        node.as_str().into()
     }
 }
 

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use thiserror::Error;
 
 use crate::addr::{IfName, IpNet, MacAddr, PortRange, Transport};
@@ -29,13 +30,13 @@ pub const DEFAULT_BRIDGE: &str = "/bridge";
 /// host `b`, `b` and `b/service`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct NodeName(pub String);
+pub struct NodeName(SmolStr);
 
 impl NodeName {
     /// The trial's first Docker host.
     #[must_use]
     pub fn host() -> Self {
-        Self("host".to_owned())
+        "host".into()
     }
 
     /// The machine that a node runs on, by its name: `b` of `b/web`, and else the first Docker host.
@@ -53,7 +54,13 @@ impl NodeName {
 
 impl From<&str> for NodeName {
     fn from(s: &str) -> Self {
-        Self(s.to_owned())
+        Self(s.into())
+    }
+}
+
+impl From<String> for NodeName {
+    fn from(s: String) -> Self {
+        Self(s.into())
     }
 }
 

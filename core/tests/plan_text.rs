@@ -17,7 +17,7 @@ use seatrial_core::rules::iptables::parse;
 use seatrial_core::topology::{IpvlanFlag, IpvlanMode, MacvlanMode, Mount, Program};
 
 fn item(ns: &str, object: Object) -> Item {
-    Item { ns: NsName(ns.to_owned()), object }
+    Item { ns: NsName::from(ns), object }
 }
 
 fn link(name: &str, kind: LinkKind) -> Object {
@@ -50,9 +50,9 @@ fn namespaces() -> Vec<Object> {
 }
 
 fn links() -> Vec<Object> {
-    let parent = Parent { ns: NsName("host".to_owned()), name: "eth0".parse().unwrap() };
+    let parent = Parent { ns: NsName::from("host"), name: "eth0".parse().unwrap() };
     let peer = Peer {
-        ns: NsName("wire".to_owned()),
+        ns: NsName::from("wire"),
         name: "web.eth0".parse().unwrap(),
         mac: Some("02:42:ac:11:00:02".parse().unwrap()),
         mtu: Some(1400),
@@ -137,7 +137,7 @@ fn settings() -> Vec<Object> {
 }
 
 fn processes() -> Vec<Object> {
-    let namespaces: BTreeMap<_, _> = NsKind::ALL.into_iter().map(|k| (k, NsName("web".to_owned()))).collect();
+    let namespaces: BTreeMap<_, _> = NsKind::ALL.into_iter().map(|k| (k, NsName::from("web"))).collect();
     let container = Process {
         node: "web".into(),
         container: Some("shop-web-1".to_owned()),
@@ -221,7 +221,7 @@ fn each_object_is_taken_away_and_replaced() {
     for item in every_object().items {
         writeln!(text, "{}", PlanOp::Remove(item)).unwrap();
     }
-    let web = || NsName("web".to_owned());
+    let web = || NsName::from("web");
     let link = || "eth0".parse().unwrap();
     let ops = [
         PlanOp::Replace(item("web", settings().remove(7))),

@@ -3,19 +3,23 @@
 //! Events come out by time, and those of one time in the order they went in, so that a run is the same every time.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// A millisecond in microseconds.
 pub(crate) const MS: u64 = 1000;
 /// A second in microseconds.
 pub(crate) const SECOND: u64 = 1_000_000;
+/// What happens this soon or sooner is most of what happens: frames that cross.
+const SOON_US: u64 = 1;
 
 /// The time, and what is to happen.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock<E> {
     now_us: u64,
     scheduled: u64,
-    queue: BinaryHeap<Reverse<Scheduled<E>>>,
+    /// In the order they happen: time only ever goes on, and so what is put in last is due last.
+    soon: VecDeque<Scheduled<E>>,
+    later: BinaryHeap<Reverse<Scheduled<E>>>,
 }
 
 /// An event, ordered by its time and its number alone.
@@ -29,7 +33,7 @@ struct Scheduled<E> {
 impl<E> Clock<E> {
     /// Time zero, and nothing to do.
     pub(crate) const fn new() -> Self {
-        Self { now_us: 0, scheduled: 0, queue: BinaryHeap::new() }
+        Self { now_us: 0, scheduled: 0, soon: VecDeque::new(), later: BinaryHeap::new() }
     }
 
     /// Microseconds since the world was built.
@@ -39,20 +43,33 @@ impl<E> Clock<E> {
 
     /// How many events are waiting.
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.len()
+        self.soon.len() + self.later.len()
     }
 
     /// Lets `event` happen `delay_us` from now.
     pub(crate) fn after(&mut self, delay_us: u64, event: E) {
         let at_us = self.now_us.saturating_add(delay_us);
-        self.queue.push(Reverse(Scheduled { at_us, number: self.scheduled, event }));
+        let scheduled = Scheduled { at_us, number: self.scheduled, event };
         self.scheduled += 1;
+        if delay_us <= SOON_US && self.soon.back().is_none_or(|last| last.at_us <= at_us) {
+            self.soon.push_back(scheduled);
+        } else {
+            self.later.push(Reverse(scheduled));
+        }
     }
 
     /// The next event no later than `until_us`, and on to its time.
     pub(crate) fn next(&mut self, until_us: u64) -> Option<E> {
-        let due = self.queue.peek().is_some_and(|Reverse(next)| next.at_us <= until_us);
-        let Reverse(next) = due.then(|| self.queue.pop()).flatten()?;
+        let (soon, later) = (self.soon.front(), self.later.peek().map(|Reverse(later)| later));
+        let is_soon = match (soon, later) {
+            (Some(soon), Some(later)) => soon < later,
+            (soon, _) => soon.is_some(),
+        };
+        let next = if is_soon { soon } else { later };
+        if next?.at_us > until_us {
+            return None;
+        }
+        let next = if is_soon { self.soon.pop_front() } else { self.later.pop().map(|Reverse(next)| next) }?;
         self.now_us = next.at_us;
         Some(next.event)
     }
@@ -103,6 +120,23 @@ mod tests {
         let order: Vec<&str> = std::iter::from_fn(|| clock.next(10)).collect();
         assert_eq!(order, ["first", "a", "b", "c"]);
         assert_eq!(clock.now_us(), 5);
+    }
+
+    #[test]
+    fn near_and_far_events_happen_in_the_order_of_time() {
+        let mut clock = Clock::new();
+        let mut order = Vec::new();
+        clock.after(2, "timer at 2");
+        clock.after(1, "frame at 1");
+        clock.after(0, "frame at 0");
+        while let Some(event) = clock.next(10) {
+            order.push(event);
+            if event == "frame at 1" {
+                clock.after(1, "frame at 2");
+                clock.after(0, "another at 1");
+            }
+        }
+        assert_eq!(order, ["frame at 0", "frame at 1", "another at 1", "timer at 2", "frame at 2"]);
     }
 
     #[test]

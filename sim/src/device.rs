@@ -157,7 +157,7 @@ impl World {
 
     /// Lets a frame reach a device a moment from now, on the other side of a cable or a share.
     pub(crate) fn cross(&mut self, from: DevId, to: DevId, framed: Framed) {
-        if let Some(skb) = framed.skb() {
+        if let Some(skb) = self.hops.as_ref().and_then(|_| framed.skb()) {
             let ns = self.devices[from].ns;
             self.note(ns, Some(from), &skb, |w| {
                 let other = &w.devices[to];
@@ -259,7 +259,7 @@ impl World {
         reason: &'static str,
         why: impl FnOnce(&Self) -> String,
     ) {
-        if let Some(skb) = framed.skb() {
+        if let Some(skb) = self.hops.as_ref().and_then(|_| framed.skb()) {
             let ns = self.devices[dev].ns;
             self.note_drop(ns, Some(dev), &skb, reason, why);
         }

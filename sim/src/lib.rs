@@ -2,6 +2,7 @@
 //!
 //! * [`world`]: a plan, alive: build it, ask it.
 //! * [`packet`]: what travels: small values, no bytes.
+//! * `prefix`: addresses that begin alike.
 //! * [`trace`]: what happened to it, hop by hop.
 //! * `device`: bridges, cables, macvlan and ipvlan; `wire`: what can go wrong with them.
 //! * `stack`: addresses, routes, neighbours, sockets and protocols of one namespace.
@@ -19,6 +20,7 @@ mod lookup;
 pub mod namespaces;
 pub mod netfilter;
 pub mod packet;
+mod prefix;
 mod proxy;
 pub mod questions;
 mod resolver;

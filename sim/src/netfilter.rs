@@ -4,11 +4,12 @@
 //! and comes back rewritten and with a [`Verdict`]. Whoever calls routes, sends answers and keeps time.
 //!
 //! * `check`: what the kernel would not load. `compile`: rules made ready to run.
-//! * `condition`: whether a rule matches. `walk`: which rule decides.
+//! * `condition`: whether a rule matches. `walk`: which rule decides. `index`: which rules may.
 //! * `conntrack`: flows. `nat`: their translation.
 //! * `log`: hops of the trace. `words`: verdicts put into words.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use seatrial_core::addr::{Family, IfName};
 use seatrial_core::plan::NsName;
@@ -22,6 +23,7 @@ mod check;
 mod compile;
 mod condition;
 mod conntrack;
+mod index;
 mod log;
 mod nat;
 mod walk;
@@ -43,7 +45,7 @@ pub const DROP_REASON: &str = "NETFILTER_DROP";
 /// The rules of one namespace, ready to run, and its conntrack table.
 #[derive(Debug, Clone, Default)]
 pub struct Netfilter {
-    rules: Rules,
+    rules: Arc<Rules>,
     table: Table,
 }
 
@@ -196,16 +198,16 @@ impl Netfilter {
     ///
     /// # Errors
     /// Where the kernel would not load the rules.
-    pub fn build(rulesets: &[Ruleset]) -> Result<Self, RulesError> {
-        Ok(Self { rules: Rules::build(rulesets)?, table: Table::default() })
+    pub fn build(rulesets: &[Arc<Ruleset>]) -> Result<Self, RulesError> {
+        Ok(Self { rules: Rules::build(rulesets)?.into(), table: Table::default() })
     }
 
     /// Other rules in place of these; conntrack stays as it is.
     ///
     /// # Errors
     /// As [`Netfilter::build`]; then the old rules stay.
-    pub fn replace(&mut self, rulesets: &[Ruleset]) -> Result<(), RulesError> {
-        self.rules = Rules::build(rulesets)?;
+    pub fn replace(&mut self, rulesets: &[Arc<Ruleset>]) -> Result<(), RulesError> {
+        self.rules = Rules::build(rulesets)?.into();
         Ok(())
     }
 

@@ -116,7 +116,7 @@ impl World {
 
     fn proxy_say(&mut self, proxy: ProxyId, back: SockId, payload: Payload, size: u16) {
         let (ns, to) = (self.proxies[proxy].ns, self.proxies[proxy].to());
-        let from = self.stacks[ns].sockets.get(&back).and_then(|s| s.address);
+        let from = self.stacks[ns].sockets.get(back).and_then(|s| s.address);
         from.into_iter().for_each(|from| self.reply(ns, back, from, to, payload, size));
     }
 
@@ -160,7 +160,7 @@ impl World {
     fn note_proxied(&mut self, proxy: ProxyId, front: SockId, client: Option<(End, IpAddr)>) {
         let state = &self.proxies[proxy];
         let (ns, to) = (state.ns, state.config.connect);
-        let Some(socket) = self.stacks[ns].sockets.get(&front) else { return };
+        let Some(socket) = self.stacks[ns].sockets.get(front) else { return };
         let asked = client.map(|(_, asked)| asked).or(socket.address);
         let from = client.map(|(end, _)| end).or(socket.remote);
         let (Some(asked), Some(from)) = (asked, from) else { return };

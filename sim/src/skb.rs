@@ -6,15 +6,15 @@ use crate::arena::DevId;
 use crate::netfilter::CtInfo;
 use crate::packet::{Body, Frame, Packet};
 
-/// An IP packet inside a namespace.
-#[derive(Debug, Clone, Copy)]
+/// An IP packet inside a namespace. It is moved, never copied unseen: that costs as much as a look at a rule.
+#[derive(Debug, Clone)]
 pub(crate) struct Skb {
     pub(crate) packet: Packet,
     pub(crate) meta: Meta,
 }
 
 /// A frame on a device.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Framed {
     pub(crate) frame: Frame,
     pub(crate) meta: Meta,
@@ -86,6 +86,14 @@ impl Framed {
             packet.mark = 0;
         }
         self
+    }
+
+    /// The packet in it, to look at.
+    pub(crate) const fn packet(&self) -> Option<&Packet> {
+        match &self.frame.body {
+            Body::Ip(packet) => Some(packet),
+            Body::Neighbour(_) => None,
+        }
     }
 
     /// The packet in it, if it is one.

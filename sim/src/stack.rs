@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use seatrial_core::addr::{Family, IfName, IpNet};
 use seatrial_core::plan::NsName;
@@ -19,6 +20,7 @@ pub(crate) mod neighbour;
 pub(crate) mod output;
 pub(crate) mod route;
 pub(crate) mod socket;
+pub(crate) mod sockets;
 pub(crate) mod sysctl;
 pub(crate) mod tcp;
 pub(crate) mod udp;
@@ -26,7 +28,7 @@ pub(crate) mod udp;
 use address::Inet;
 use neighbour::Neighbour;
 use route::Fib;
-use socket::{SockId, Socket};
+use sockets::Sockets;
 use sysctl::{Conf, Settings};
 
 /// A network namespace.
@@ -44,9 +46,9 @@ pub(crate) struct Stack {
     pub(crate) fib: Fib,
     pub(crate) settings: Settings,
     pub(crate) neighbours: BTreeMap<(DevId, IpAddr), Neighbour>,
-    pub(crate) sockets: BTreeMap<SockId, Socket>,
+    pub(crate) sockets: Sockets,
     /// The rules as planned: by family and by the tool that wrote them.
-    pub(crate) rulesets: Vec<Ruleset>,
+    pub(crate) rulesets: Vec<Arc<Ruleset>>,
     /// The rules as they run; none where there never were any.
     pub(crate) netfilter: Option<Netfilter>,
     /// Who answers an echo here.
@@ -65,7 +67,7 @@ impl Stack {
             fib: Fib::default(),
             settings: Settings::default(),
             neighbours: BTreeMap::new(),
-            sockets: BTreeMap::new(),
+            sockets: Sockets::default(),
             rulesets: Vec::new(),
             netfilter: None,
             node: None,

@@ -44,7 +44,7 @@ impl Bed {
 
     /// One more object.
     pub(crate) fn with(mut self, ns: &str, object: Object) -> Self {
-        self.items.push(Item { ns: NsName(ns.to_owned()), object });
+        self.items.push(Item { ns: NsName::from(ns), object });
         self
     }
 
@@ -79,7 +79,7 @@ impl Bed {
         ];
         let owner = |kind: NsKind| shared.iter().find(|(k, _)| *k == kind).map_or(node, |(_, owner)| owner);
         let namespaces: BTreeMap<NsKind, NsName> =
-            NsKind::ALL.into_iter().map(|kind| (kind, NsName(owner(kind).to_owned()))).collect();
+            NsKind::ALL.into_iter().map(|kind| (kind, NsName::from(owner(kind)))).collect();
         for namespace in all {
             if owner(namespace.kind()) == node {
                 self = self.with(node, Object::Namespace(namespace));
@@ -107,7 +107,7 @@ impl Bed {
         self.ports += 1;
         let port = name(&format!("p{}", self.ports));
         let peer = Peer {
-            ns: NsName(at.0.to_owned()),
+            ns: NsName::from(at.0),
             name: port.clone(),
             mac: Some(mac(0x80 + self.ports)),
             mtu: None,
@@ -241,7 +241,7 @@ pub(crate) fn routed() -> Bed {
 
 /// A machine's device, for others to stand on.
 pub(crate) fn parent(ns: &str, device: &str) -> Parent {
-    Parent { ns: NsName(ns.to_owned()), name: name(device) }
+    Parent { ns: NsName::from(ns), name: name(device) }
 }
 
 /// A bridge `br`, 10.0.0.254, of a host h, and on it a, b and c: 10.0.0.1, .2 and .3 by the ports p1, p2 and p3.
@@ -259,7 +259,7 @@ pub(crate) fn port(link: &str, hairpin: bool, isolated: bool) -> Object {
 
 /// Lets a node send a datagram in a frame of its own making; the hops that come of it.
 pub(crate) fn inject(world: &mut World, node: &str, src: MacAddr, dst: MacAddr, to: &str) -> Vec<Hop> {
-    let ns = world.spaces[&NsName(node.to_owned())];
+    let ns = world.spaces[&NsName::from(node)];
     let dev = world.stacks[ns].links[&name("eth0")];
     let ports = Ports { src: 40000, dst: 9 };
     let from = world.stacks[ns].addresses_of(dev).next().unwrap().addr();

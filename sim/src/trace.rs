@@ -7,6 +7,7 @@ use seatrial_core::plan::NsName;
 use seatrial_core::rules::Hook;
 use seatrial_core::topology::NodeName;
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use crate::packet::Packet;
 
@@ -183,15 +184,15 @@ pub struct RuleHit {
     /// The hook it was reached from.
     pub hook: Hook,
     /// The table.
-    pub table: String,
+    pub table: SmolStr,
     /// The chain the rule stands in.
-    pub chain: String,
+    pub chain: SmolStr,
     /// Its number in the chain, from 1.
     pub number: usize,
     /// The rule, as `iptables -S` writes it.
-    pub text: String,
+    pub text: SmolStr,
     /// What followed: ACCEPT, DROP, RETURN, `-> DOCKER`, DNAT, MASQUERADE, …
-    pub verdict: String,
+    pub verdict: SmolStr,
 }
 
 /// Where a bridge sent a frame.

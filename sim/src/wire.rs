@@ -183,7 +183,7 @@ impl World {
         let Self { devices, seed, .. } = self;
         let Some(wire) = &mut devices[dev].wire else { return Some(framed) };
         if wire.toward(way).copies(seed) > 1
-            && let Some(copy) = self.pass_one(dev, way, framed)
+            && let Some(copy) = self.pass_one(dev, way, framed.clone())
         {
             self.hold(dev, way, 0, copy);
         }
@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn a_smaller_mtu_is_the_devices_own_until_it_is_healed() {
         let mtu = |world: &World| {
-            let ns = world.spaces[&seatrial_core::plan::NsName("b".to_owned())];
+            let ns = world.spaces[&seatrial_core::plan::NsName::from("b")];
             world.devices[world.device(ns, &name("eth0")).unwrap()].mtu
         };
         let mut world = disturbed(&["mtu 1400", "mtu 1300"]);

@@ -71,7 +71,7 @@ pub struct World {
 }
 
 /// Something that is to happen.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Event {
     /// A frame reaches a device.
     Receive(DevId, Framed),

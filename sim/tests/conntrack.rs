@@ -78,7 +78,7 @@ fn forward(netfilter: &mut Netfilter, mut packet: Packet) -> String {
             bridged: None,
             next_hop: None,
             routing: &NoAddresses,
-            ns: &NsName("host".to_owned()),
+            ns: &NsName::from("host"),
             flight: 1,
             hops: None,
         };
@@ -107,7 +107,7 @@ fn entry(netfilter: &Netfilter) -> String {
 #[test]
 fn c9_conntrack_follows_tcp_as_linux_does() {
     let rules = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m conntrack --ctstate INVALID\nCOMMIT\n";
-    let rules = [iptables::parse(rules, Family::V4).unwrap()];
+    let rules = [iptables::parse(rules, Family::V4).unwrap().into()];
     let text = include_str!("../../fixtures/conntrack/tcp.txt");
     let mut netfilter = Netfilter::build(&rules).unwrap();
     let mut wrong = Vec::new();

@@ -103,7 +103,7 @@ fn route(netfilter: &mut Netfilter, input: &str, mut packet: Packet) -> String {
             bridged: None,
             next_hop: None,
             routing: &Router,
-            ns: &NsName("router".to_owned()),
+            ns: &NsName::from("router"),
             flight: 1,
             hops: None,
         };
@@ -129,7 +129,7 @@ fn h4_rules_decide_as_linux_does() {
         let (rules, sent): (Vec<&str>, Vec<&str>) =
             case.lines().skip(1).partition(|line| line.starts_with(['*', ':', '-', 'C']));
         let rules = iptables::parse(&(rules.join("\n") + "\n"), Family::V4).unwrap();
-        let mut netfilter = Netfilter::build(&[rules]).unwrap();
+        let mut netfilter = Netfilter::build(&[rules.into()]).unwrap();
         for line in sent {
             let (packet_text, expected) = line.split_once(": ").unwrap();
             let (input, packet_text) = packet_text.split_once(' ').unwrap();

@@ -81,7 +81,7 @@ fn of_networks(item: &Item) -> bool {
 }
 
 fn host() -> NsName {
-    NsName("host".to_owned())
+    NsName::from("host")
 }
 
 /// The host's rules.

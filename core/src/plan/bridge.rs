@@ -41,7 +41,7 @@ pub(super) fn endpoint_items(
     proxy: bool,
 ) -> Vec<Item> {
     let peer = Peer {
-        ns: NsName(netns.to_owned()),
+        ns: NsName::from(netns),
         name: endpoint.device.clone(),
         mac: Some(endpoint.mac),
         mtu: net.mtu(),

@@ -166,13 +166,13 @@ fn key(engine: &Dockerd, network: &str) -> Option<String> {
 
 /// What tells an object from others: two with one name cannot stand at once. The last part counts settings that are
 /// made twice.
-type Name = (String, &'static str, String, usize);
+type Name = (NsName, &'static str, String, usize);
 
 fn names(items: &[Item]) -> Vec<Name> {
-    let mut seen: BTreeMap<(String, &str, String), usize> = BTreeMap::new();
+    let mut seen: BTreeMap<(NsName, &str, String), usize> = BTreeMap::new();
     let name = |item: &Item| {
         let (kind, name) = name(&item.object);
-        let key = (item.ns.0.clone(), kind, name);
+        let key = (item.ns.clone(), kind, name);
         let count = seen.entry(key.clone()).or_default();
         *count += 1;
         (key.0, key.1, key.2, *count)
@@ -250,9 +250,9 @@ const fn is_replaced(object: &Object) -> bool {
 /// Objects that take others with them when they go.
 #[derive(Debug, Default)]
 struct Roots {
-    namespaces: BTreeSet<(String, NsKind)>,
+    namespaces: BTreeSet<(NsName, NsKind)>,
     /// Both ends of a cable.
-    devices: BTreeSet<(String, IfName)>,
+    devices: BTreeSet<(NsName, IfName)>,
     processes: BTreeSet<NodeName>,
 }
 
@@ -261,11 +261,11 @@ impl Roots {
         let mut roots = Self::default();
         for item in gone {
             match &item.object {
-                Object::Namespace(n) => _ = roots.namespaces.insert((item.ns.0.clone(), Namespace::kind(n))),
+                Object::Namespace(n) => _ = roots.namespaces.insert((item.ns.clone(), Namespace::kind(n))),
                 Object::Link(l) => {
-                    roots.devices.insert((item.ns.0.clone(), l.name.clone()));
+                    roots.devices.insert((item.ns.clone(), l.name.clone()));
                     if let LinkKind::Veth(peer) = &l.kind {
-                        roots.devices.insert((peer.ns.0.clone(), peer.name.clone()));
+                        roots.devices.insert((peer.ns.clone(), peer.name.clone()));
                     }
                 }
                 Object::Process(p) => _ = roots.processes.insert(p.node.clone()),
@@ -289,8 +289,8 @@ impl Roots {
 
     /// Whether an object goes by itself when these go.
     fn take(&self, item: &Item) -> bool {
-        let ns = |kind| self.namespaces.contains(&(item.ns.0.clone(), kind));
-        let device = |name: &IfName| self.devices.contains(&(item.ns.0.clone(), name.clone()));
+        let ns = |kind| self.namespaces.contains(&(item.ns.clone(), kind));
+        let device = |name: &IfName| self.devices.contains(&(item.ns.clone(), name.clone()));
         let network = ns(NsKind::Network);
         match &item.object {
             Object::Namespace(_) | Object::Process(_) | Object::Proxy(_) | Object::Reservation(_) => false,

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::addr::{IfName, Transport};
 use crate::plan::{Item, Namespace, NsName, Object, Plan, Process};
 use crate::probe::NsKind;
+use crate::topology::NodeName;
 
 mod links;
 mod rulesets;
@@ -54,7 +55,7 @@ struct Seen {
     index: usize,
     namespaces: BTreeSet<(NsKind, NsName)>,
     links: BTreeMap<NsName, BTreeMap<IfName, links::Seen>>,
-    processes: BTreeSet<String>,
+    processes: BTreeSet<NodeName>,
     /// Network namespaces that somebody is in.
     machines: BTreeSet<NsName>,
     /// Families whose rules stand, by namespace and backend.
@@ -126,7 +127,7 @@ impl Seen {
     }
 
     fn process(&mut self, process: &Process, what: &str) {
-        if !self.processes.insert(process.node.0.clone()) {
+        if !self.processes.insert(process.node.clone()) {
             self.fault(what, "the node has two first processes");
         }
         self.machines.extend(process.namespaces.get(&NsKind::Network).cloned());

@@ -55,7 +55,7 @@ impl Dockerd {
     /// The node's name, or that and the first number that no lingering namespace has.
     fn new_name(&self, kind: NsKind, node: &NodeName) -> NsName {
         let free = |name: &NsName| !self.lingering.iter().any(|l| l.kind == kind && l.name == *name);
-        let numbered = (2..).map(|n: u32| NsName(format!("{node}~{n}")));
+        let numbered = (2..).map(|n: u32| NsName::from(format!("{node}~{n}")));
         std::iter::once(NsName::from(node)).chain(numbered).find(free).unwrap_or_else(|| NsName::from(node))
     }
 

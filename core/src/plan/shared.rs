@@ -44,7 +44,7 @@ impl<'a> Parents<'a> {
 
 /// What a container's device on such a network is.
 pub(super) fn link_kind(host: &str, net: &Net) -> Option<LinkKind> {
-    let parent = Parent { ns: NsName(host.to_owned()), name: net.device.clone() };
+    let parent = Parent { ns: NsName::from(host), name: net.device.clone() };
     match &net.spec.driver {
         Driver::Macvlan(o) => Some(LinkKind::Macvlan { parent, mode: o.mode }),
         Driver::Ipvlan(o) => Some(LinkKind::Ipvlan { parent, mode: o.mode, flag: o.flag }),

@@ -38,7 +38,7 @@ pub(super) fn items(topology: &Topology) -> Vec<Item> {
 
 /// An object in a namespace.
 pub(super) fn item(ns: &str, object: Object) -> Item {
-    Item { ns: NsName(ns.to_owned()), object }
+    Item { ns: NsName::from(ns), object }
 }
 
 /// A setting in a namespace.
@@ -168,7 +168,7 @@ impl Cables {
             return addresses.collect();
         }
         let peer = Peer {
-            ns: NsName(WIRE.to_owned()),
+            ns: NsName::from(WIRE),
             name: self.name(node, device),
             mac: Some(Seed::of(&["cable", ns, device.as_str()]).mac()),
             mtu: None,

@@ -215,7 +215,7 @@ impl Reader<'_> {
     /// A Docker host beside the first: it has an address of its own, and no default one.
     fn further(&mut self, key: &Key, node: &Node, out: &mut Diagnostics) -> Host {
         keys(node, HOST, "a Docker host", out);
-        let mut host = self.host(NodeName(key.name.clone()), node, out);
+        let mut host = self.host(NodeName::from(key.name.as_str()), node, out);
         if Field::of(node, "host").and_then(|f| Field::of(f.node, "interfaces")).is_none() {
             host.machine.interfaces.clear();
             let wrong =

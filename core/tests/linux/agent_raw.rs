@@ -22,7 +22,7 @@ fn mac(bed: &Bed, of: &str) -> MacAddr {
 
 fn put(bed: &mut Bed, via: Option<MacAddr>, probe: &str) -> String {
     let probe: Probe = probe.parse().unwrap();
-    let (from, nonce) = (probe.from.0.clone(), bed.nonce());
+    let (from, nonce) = (probe.from.to_string(), bed.nonce());
     let reply = bed.obey(&from, Order::Ask { nonce, probe, via });
     let Reply::Outcome(outcome) = reply else { unreachable!("{reply:?}") };
     outcome.to_string()

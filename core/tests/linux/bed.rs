@@ -146,7 +146,7 @@ impl Bed {
     /// Asks, and the whole reply.
     pub(crate) fn put(&mut self, probe: &str) -> Reply {
         let probe: Probe = probe.parse().unwrap();
-        let from = probe.from.0.clone();
+        let from = probe.from.to_string();
         let nonce = self.nonce();
         self.obey(&from, Order::Ask { nonce, probe, via: None })
     }
@@ -161,7 +161,7 @@ impl Bed {
         let mut asked = BTreeMap::new();
         for (at, text) in probes.iter().enumerate() {
             let probe: Probe = text.parse().unwrap();
-            let (from, nonce) = (probe.from.0.clone(), self.nonce());
+            let (from, nonce) = (probe.from.to_string(), self.nonce());
             asked.insert(self.order(&from, Order::Ask { nonce, probe, via: None }), (at, from));
         }
         let mut outcomes = vec![String::new(); probes.len()];

@@ -36,7 +36,7 @@ impl Place {
         unshare(flag(NsKind::Network)).unwrap();
         let space = Space::current(NsKind::Network).unwrap();
         home.enter().unwrap();
-        let net = Net::open(NsName(name.to_owned()), &space).unwrap();
+        let net = Net::open(NsName::from(name), &space).unwrap();
         Self { space, net }
     }
 
@@ -103,7 +103,7 @@ pub(crate) fn address(device: &str, net: &str) -> Object {
 }
 
 pub(crate) fn peer(ns: &str, device: &str) -> Peer {
-    Peer { ns: NsName(ns.to_owned()), name: name(device), mac: None, mtu: None, master: None }
+    Peer { ns: NsName::from(ns), name: name(device), mac: None, mtu: None, master: None }
 }
 
 pub(crate) fn route(to: &str) -> Route {
@@ -181,7 +181,7 @@ fn nothing_is_left_of_a_veth_that_could_not_be_made() {
     assert_eq!(error.to_string(), "cannot make link v0 in a: there is no network namespace b");
     // A device that takes no ports.
     let (c, d) = cable();
-    let peer = Peer { ns: NsName("b".to_owned()), master: Some(name("b0")), ..peer };
+    let peer = Peer { ns: NsName::from("b"), master: Some(name("b0")), ..peer };
     let error =
         c.net.add(&Object::Link(self::link("v0", LinkKind::Veth(peer))), |_| Some(&d.net)).unwrap_err();
     assert_eq!(error.errno, Some(Errno::EOPNOTSUPP as i32));
@@ -196,7 +196,7 @@ fn a_macvlan_may_have_its_parent_in_another_namespace() {
         return;
     }
     let (a, b) = cable();
-    let parent = Parent { ns: NsName("a".to_owned()), name: name("a0") };
+    let parent = Parent { ns: NsName::from("a"), name: name("a0") };
     let modes = [MacvlanMode::Bridge, MacvlanMode::Private, MacvlanMode::Vepa];
     for (number, mode) in modes.into_iter().enumerate() {
         // A name that is taken where the parent is.
@@ -223,7 +223,7 @@ fn a_kernel_without_a_device_type_is_told_what_it_lacks() {
         return;
     }
     let (a, _b) = cable();
-    let parent = Parent { ns: NsName("a".to_owned()), name: name("a0") };
+    let parent = Parent { ns: NsName::from("a"), name: name("a0") };
     let (mode, flag) = (IpvlanMode::L3, IpvlanFlag::Private);
     let kinds = [
         ("ipvlan", "IPVLAN", LinkKind::Ipvlan { parent, mode, flag }),

@@ -14,8 +14,7 @@ use crate::net::Place;
 fn objects() -> Vec<(&'static str, Object)> {
     let name = |text: &str| text.parse().unwrap();
     let net = |text: &str| Some(text.parse().unwrap());
-    let peer =
-        Peer { ns: NsName("b".to_owned()), name: name("eth0"), mac: None, mtu: Some(1400), master: None };
+    let peer = Peer { ns: NsName::from("b"), name: name("eth0"), mac: None, mtu: Some(1400), master: None };
     let bridge = Link { name: name("br0"), kind: LinkKind::Bridge, mac: None, mtu: Some(1400), master: None };
     let cable = Link {
         name: name("veth0"),
@@ -91,7 +90,7 @@ fn what_no_fixture_plans_is_read_back_too_and_nothing_is_passed_over() {
         if !matches!(object, Object::Namespace(_)) {
             place(ns).net.add(&object, |ns| Some(&place(ns.as_str()).net)).unwrap();
         }
-        plan.items.push(Item { ns: NsName(ns.to_owned()), object });
+        plan.items.push(Item { ns: NsName::from(ns), object });
     }
     let view = || View {
         spaces: places.iter().map(|p| (p.net.name().clone(), &p.space)).collect(),

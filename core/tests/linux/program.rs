@@ -101,7 +101,7 @@ impl Ground {
     }
 
     pub(crate) fn try_start(&self, name: &str, with: &With<'_>) -> Result<Actor, Error> {
-        let node = NodeName(name.to_owned());
+        let node = NodeName::from(name);
         let words = |words: &[&str]| words.iter().map(|&w| w.to_owned()).collect();
         let process = Process {
             container: (!with.machine).then(|| name.to_owned()),

@@ -8,7 +8,7 @@ use super::veth::VLAN_TAG;
 use super::{Device, Kind};
 use crate::arena::DevId;
 use crate::clock::SECOND;
-use crate::skb::{Framed, Skb};
+use crate::skb::Framed;
 use crate::trace::{BridgeTo, Event as Happened};
 use crate::world::{Event, World};
 
@@ -100,7 +100,7 @@ impl World {
             fdb.learn(src, port, now_us);
         }
         if dst.is_multicast() {
-            self.bridge_flood(bridge, Some(port), framed);
+            self.bridge_flood(bridge, Some(port), framed.clone());
             return self.bridge_up(bridge, port, framed);
         }
         if self.is_own_mac(bridge, dst) {
@@ -141,7 +141,7 @@ impl World {
         for at in 0..ports {
             let out = self.devices[bridge].bridge().and_then(|b| b.ports.get(at).copied());
             if let Some(out) = out.filter(|out| self.withheld(from, *out).is_none()) {
-                self.bridge_deliver(bridge, from, out, framed);
+                self.bridge_deliver(bridge, from, out, framed.clone());
             }
         }
     }
@@ -213,7 +213,7 @@ impl World {
         framed: &Framed,
         to: impl FnOnce(&Self) -> BridgeTo,
     ) {
-        let Some(skb): Option<Skb> = framed.skb() else { return };
+        let Some(skb) = self.hops.as_ref().and_then(|_| framed.skb()) else { return };
         let ns = self.devices[bridge].ns;
         self.note(ns, Some(from.unwrap_or(bridge)), &skb, |w| Happened::Bridge {
             bridge: w.devices[bridge].name.clone(),
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn b6_a_cable_whose_other_end_is_down_carries_nothing() {
         let mut world = bridged().world();
-        let ns = world.spaces[&seatrial_core::plan::NsName("b".to_owned())];
+        let ns = world.spaces[&seatrial_core::plan::NsName::from("b")];
         world.set_up(ns, &crate::testbed::name("eth0"), false).unwrap();
         assert_eq!(ask(&mut world, "a -> 10.0.0.2/icmp"), "unreachable (host)");
     }

@@ -52,7 +52,7 @@ impl World {
         self.note_lower(dev, lower, &framed);
         let ns = self.devices[lower].ns;
         let other_ns = ns != self.devices[dev].ns;
-        let Some(skb) = framed.scrubbed(other_ns).skb() else { return };
+        let Some(skb) = framed.clone().scrubbed(other_ns).skb() else { return };
         let mut flow = Flow::to(skb.packet.dst);
         (flow.src, flow.oif) = (Some(skb.packet.src), Some(lower));
         let path = self.route(ns, &flow).filter(|p| matches!(p.kind, AddrType::Unicast | AddrType::Local));
@@ -84,7 +84,7 @@ impl World {
             }
             IpvlanMode::L2 | IpvlanMode::L3 => match self.ipvlan_by_address(lower, framed) {
                 Some(child) if self.devices[child].runs() => {
-                    self.cross(lower, child, *framed);
+                    self.cross(lower, child, framed.clone());
                     true
                 }
                 Some(_) => true,
@@ -119,7 +119,8 @@ impl World {
             let Some(child) = self.devices[lower].uppers.get(at).copied() else { continue };
             if Some(child) != sender && self.devices[child].runs() && self.is_ipvlan(child) {
                 let other_ns = self.devices[child].ns != self.devices[sender.unwrap_or(lower)].ns;
-                self.clock.after(super::CROSSING_US, Event::Receive(child, framed.scrubbed(other_ns)));
+                self.clock
+                    .after(super::CROSSING_US, Event::Receive(child, framed.clone().scrubbed(other_ns)));
             }
         }
     }

@@ -39,7 +39,7 @@ impl World {
         let only = self.macvlans(lower).next().filter(|(_, mode)| *mode == MacvlanMode::Passthru);
         match only.map(|(child, _)| child).or_else(|| self.macvlan_by_mac(lower, framed.frame.dst)) {
             Some(child) if self.devices[child].runs() => {
-                self.cross(lower, child, *framed);
+                self.cross(lower, child, framed.clone());
                 true
             }
             Some(_) => true,
@@ -60,7 +60,7 @@ impl World {
             Some((sender, Vepa)) => self.macvlan_broadcast(lower, Some(sender), &[Vepa, Bridge], framed),
             Some((sender, Bridge)) => self.macvlan_broadcast(lower, Some(sender), &[Vepa], framed),
             Some((sender, Private | Passthru)) => {
-                self.cross(lower, sender, *framed);
+                self.cross(lower, sender, framed.clone());
                 return true;
             }
         }
@@ -79,7 +79,8 @@ impl World {
             let meant = self.macvlan_mode(child).is_some_and(|m| modes.contains(&m));
             if meant && Some(child) != sender && self.devices[child].runs() {
                 let other_ns = self.devices[child].ns != self.devices[sender.unwrap_or(lower)].ns;
-                self.clock.after(super::CROSSING_US, Event::Receive(child, framed.scrubbed(other_ns)));
+                self.clock
+                    .after(super::CROSSING_US, Event::Receive(child, framed.clone().scrubbed(other_ns)));
             }
         }
     }

@@ -65,8 +65,10 @@ impl World {
         out: DevId,
         framed: Framed,
     ) -> Option<Framed> {
-        let bridged = from.is_some() && framed.meta.bridge.is_some();
-        let Some(mut skb) = framed.skb().filter(|_| bridged) else { return Some(framed) };
+        if from.is_none() || framed.meta.bridge.is_none() {
+            return Some(framed);
+        }
+        let Some(mut skb) = framed.skb() else { return Some(framed) };
         let ns = self.devices[bridge].ns;
         let passes = self.hook_bridged(ns, Hook::Forward, &mut skb, Some(bridge), Some(bridge), Some(out))
             && self.hook_bridged(ns, Hook::Postrouting, &mut skb, None, Some(bridge), Some(out));
@@ -75,10 +77,10 @@ impl World {
 
     /// The bridge, its namespace and the packet, where rules are called for it.
     fn called_for(&self, port: DevId, framed: &Framed) -> Option<(DevId, NsId, Skb)> {
-        let (bridge, skb) = (self.bridge_of(port)?, framed.skb()?);
+        let (bridge, packet) = (self.bridge_of(port)?, framed.packet()?);
         let ns = self.devices[bridge].ns;
-        let called = framed.meta.vlan.is_none() && self.stacks[ns].calls_rules(skb.packet.family());
-        called.then_some((bridge, ns, skb))
+        let called = framed.meta.vlan.is_none() && self.stacks[ns].calls_rules(packet.family());
+        Some((bridge, ns, framed.skb().filter(|_| called)?))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the kernel refuses when rules are loaded, refused here too: no packet meets a rule that cannot run.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use seatrial_core::rules::{Chain, Hook, Ruleset, Table, Target};
 use thiserror::Error;
@@ -46,7 +47,7 @@ pub enum RulesError {
 }
 
 /// Follows every jump from every base chain.
-pub(super) fn check(rulesets: &[Ruleset]) -> Result<(), RulesError> {
+pub(super) fn check(rulesets: &[Arc<Ruleset>]) -> Result<(), RulesError> {
     for table in rulesets.iter().flat_map(|r| &r.tables) {
         for chain in &table.chains {
             named(table, chain)?;

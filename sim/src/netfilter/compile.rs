@@ -1,14 +1,17 @@
 //! Rules made ready to run: flat arrays of chains, rules and conditions, and for each hook what runs in which order.
 
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use seatrial_core::addr::Family;
 use seatrial_core::rules::{
     Base, Chain, Hook, MarkValue, NatRange, Policy, PortMap, RejectWith, Rule, Ruleset, Table, Target,
 };
+use smol_str::SmolStr;
 
 use super::check::{RulesError, check};
 use super::condition::Condition;
+use super::index::Index;
 
 /// Priority of conntrack at PREROUTING and OUTPUT (`NF_IP_PRI_CONNTRACK`).
 const CONNTRACK: i32 = -200;
@@ -23,7 +26,7 @@ const CONFIRM: i32 = i32::MAX;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rules {
     /// What they were made from: the words of a trace.
-    sources: Vec<Ruleset>,
+    sources: Vec<Arc<Ruleset>>,
     v4: Code,
     v6: Code,
 }
@@ -70,6 +73,8 @@ pub(super) struct BaseChain {
 pub(super) struct ChainCode {
     /// Its rules.
     pub rules: Range<usize>,
+    /// The way to them, where there are many.
+    pub index: Option<Index>,
 }
 
 /// A rule.
@@ -81,6 +86,17 @@ pub(super) struct RuleCode {
     pub action: Action,
     /// Which rule of the source.
     pub at: RuleAt,
+    /// What a trace says of it, once it has been asked.
+    pub words: OnceLock<Words>,
+}
+
+/// A rule in words.
+#[derive(Debug, Clone)]
+pub(super) struct Words {
+    pub table: SmolStr,
+    pub chain: SmolStr,
+    pub text: SmolStr,
+    pub verdict: SmolStr,
 }
 
 /// A chain of the source, by position.
@@ -134,7 +150,7 @@ pub(super) enum NatAction {
 }
 
 impl Rules {
-    pub(super) fn build(rulesets: &[Ruleset]) -> Result<Self, RulesError> {
+    pub(super) fn build(rulesets: &[Arc<Ruleset>]) -> Result<Self, RulesError> {
         check(rulesets)?;
         let code = |family| Code::build(rulesets, family);
         Ok(Self { sources: rulesets.to_vec(), v4: code(Family::V4), v6: code(Family::V6) })
@@ -150,6 +166,13 @@ impl Rules {
     /// Whether no hook does anything.
     pub(super) fn is_empty(&self) -> bool {
         [&self.v4, &self.v6].iter().all(|code| code.steps.iter().all(Vec::is_empty))
+    }
+
+    /// Looks at every rule of a chain, however many there are.
+    #[cfg(test)]
+    pub(super) fn forget_indexes(&mut self) {
+        let chains = self.v4.chains.iter_mut().chain(&mut self.v6.chains);
+        chains.for_each(|chain| chain.index = None);
     }
 
     fn source(&self, at: ChainAt) -> Option<(&Table, &Chain)> {
@@ -187,7 +210,7 @@ impl Code {
         self.steps(Hook::Prerouting).contains(&Step::Conntrack)
     }
 
-    fn build(rulesets: &[Ruleset], family: Family) -> Self {
+    fn build(rulesets: &[Arc<Ruleset>], family: Family) -> Self {
         let mut code = Self::default();
         let mut bases = Vec::new();
         let mut tracks = false;
@@ -216,9 +239,12 @@ impl Code {
                 conditions: conditions..self.conditions.len(),
                 action: action(rule.target.as_ref(), named),
                 at: RuleAt { chain: at, index },
+                words: OnceLock::new(),
             });
         }
-        self.chains.push(ChainCode { rules: start..self.rules.len() });
+        let rules = self.rules.get(start..).unwrap_or_default();
+        let conditions = rules.iter().map(|r| self.conditions.get(r.conditions.clone()).unwrap_or_default());
+        self.chains.push(ChainCode { rules: start..self.rules.len(), index: Index::of(conditions) });
     }
 
     /// Puts what runs at each hook in the order of priorities; equal ones in the order they were registered.

@@ -13,6 +13,7 @@ use super::conntrack::Entry;
 use super::conntrack::tuple::Direction;
 use super::{BridgePorts, Routing};
 use crate::packet::{Icmp, L4, Packet};
+use crate::prefix::Prefix;
 
 /// Whether something holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +49,8 @@ pub(super) struct View<'a> {
 /// One condition of a rule.
 #[derive(Debug, Clone)]
 pub(super) enum Condition {
-    Source(Is<IpNet>),
-    Destination(Is<IpNet>),
+    Source(Is<Prefix>),
+    Destination(Is<Prefix>),
     Input(Is<Device>),
     Output(Is<Device>),
     Protocol(Is<Protocol>),
@@ -59,11 +60,13 @@ pub(super) enum Condition {
     TcpFlags(Is<TcpFlagsMatch>),
     Icmp(Is<IcmpType>),
     AddrType(AddrTypes),
-    Conntrack(ConntrackMatch, Is<u16>),
+    /// `--ctstate` and nothing else of conntrack.
+    CtState(Is<u16>),
+    Conntrack(Box<(ConntrackMatch, Is<u16>)>),
     State(Is<u16>),
     Mark(Is<MarkValue>),
     ConnMark(Is<MarkValue>),
-    Multiport(MultiportMatch),
+    Multiport(Box<MultiportMatch>),
     PhysDev(Box<PhysDevMatch>),
     Unknown,
 }
@@ -122,6 +125,24 @@ fn states(of: &Is<Vec<CtState>>) -> Is<u16> {
     Is { not: of.not, value: of.value.iter().fold(0, |bits, &s| bits | state_bit(s)) }
 }
 
+fn conntrack(of: &ConntrackMatch) -> Condition {
+    match of {
+        ConntrackMatch {
+            state: Some(state),
+            protocol: None,
+            orig_source: None,
+            orig_destination: None,
+            orig_destination_port: None,
+            original: None,
+        } => Condition::CtState(states(state)),
+        of => Condition::Conntrack(Box::new((of.clone(), of.state.as_ref().map_or(Is::not(0), states)))),
+    }
+}
+
+fn prefix(is: &Is<IpNet>) -> Is<Prefix> {
+    Is { not: is.not, value: is.value.into() }
+}
+
 fn device(is: &Is<IfPattern>) -> Is<Device> {
     Is { not: is.not, value: Device::new(&is.value) }
 }
@@ -130,8 +151,8 @@ impl Condition {
     /// The conditions a match stands for: none for a comment, up to three for `-m tcp`.
     pub(super) fn all_of(of: &Match) -> Vec<Self> {
         vec![match of {
-            Match::Source(net) => Self::Source(*net),
-            Match::Destination(net) => Self::Destination(*net),
+            Match::Source(is) => Self::Source(prefix(is)),
+            Match::Destination(is) => Self::Destination(prefix(is)),
             Match::InInterface(is) => Self::Input(device(is)),
             Match::OutInterface(is) => Self::Output(device(is)),
             // Protocol 0 is any.
@@ -149,12 +170,12 @@ impl Condition {
             Match::Sctp(ports) => Self::Ports(Protocol::SCTP, *ports),
             Match::Icmp(is) => Self::Icmp(*is),
             Match::AddrType(m) => Self::AddrType(AddrTypes::new(m)),
-            Match::Conntrack(m) => Self::Conntrack(m.clone(), m.state.as_ref().map_or(Is::not(0), states)),
+            Match::Conntrack(m) => conntrack(m),
             Match::State(is) => Self::State(states(is)),
             Match::Mark(is) => Self::Mark(*is),
             Match::ConnMark(is) => Self::ConnMark(*is),
             Match::Comment(_) => return Vec::new(),
-            Match::Multiport(m) => Self::Multiport(m.clone()),
+            Match::Multiport(m) => Self::Multiport(Box::new(m.clone())),
             Match::PhysDev(m) => Self::PhysDev(Box::new(m.clone())),
             Match::Other { .. } => Self::Unknown,
         }]
@@ -186,12 +207,24 @@ impl Condition {
         }
     }
 
+    /// The only destination that meets it, if there is only one.
+    pub(super) const fn only_destination(&self) -> Option<IpAddr> {
+        let Self::Destination(Is { value, not: false }) = self else { return None };
+        value.only()
+    }
+
+    /// The only destination port that meets it, if there is only one.
+    pub(super) fn only_port(&self) -> Option<(Protocol, u16)> {
+        let Self::Ports(protocol, PortsMatch { destination: Some(is), .. }) = self else { return None };
+        (!is.not && is.value.count() == 1).then_some((*protocol, is.value.first()))
+    }
+
     /// Whether the packet meets the condition.
     pub(super) fn holds(&self, view: &View<'_>) -> Known {
         let packet = view.packet;
         match self {
-            Self::Source(net) => invert(net, net.value.contains(&packet.src)),
-            Self::Destination(net) => invert(net, net.value.contains(&packet.dst)),
+            Self::Source(is) => invert(is, is.value.contains(packet.src)),
+            Self::Destination(is) => invert(is, is.value.contains(packet.dst)),
             Self::Input(is) => invert(is, is.value.means(view.input)),
             Self::Output(is) => invert(is, is.value.means(view.output)),
             Self::Protocol(is) => invert(is, is.value == packet.protocol()),
@@ -202,7 +235,8 @@ impl Condition {
             Self::TcpFlags(is) => flags_hold(packet, is).into(),
             Self::Icmp(is) => icmp_holds(packet, is).into(),
             Self::AddrType(types) => types.hold(view).into(),
-            Self::Conntrack(m, states) => conntrack_holds(view, m, *states).into(),
+            Self::CtState(is) => invert(is, is.value & state_bits(view) != 0),
+            Self::Conntrack(m) => conntrack_holds(view, &m.0, m.1).into(),
             Self::State(is) => invert(is, is.value & state_bit(view.state) != 0),
             Self::Mark(is) => invert(is, view.mark & is.value.mask == is.value.value),
             Self::ConnMark(is) => match view.entry {
@@ -308,14 +342,19 @@ fn is_type6(view: &View<'_>, addr: IpAddr, dev: Option<&IfName>, bits: u16) -> b
     asked == 0 || bit(view.routing.addr_type(addr, dev)) & asked != 0
 }
 
-/// `conntrack_mt` (net/netfilter/xt_conntrack.c).
-fn conntrack_holds(view: &View<'_>, m: &ConntrackMatch, states: Is<u16>) -> bool {
+/// What `--ctstate` may name of a packet, as bits.
+fn state_bits(view: &View<'_>) -> u16 {
     let mut bits = state_bit(view.state);
     if let Some((entry, _)) = view.entry {
         bits |= if entry.source_translated() { state_bit(CtState::Snat) } else { 0 };
         bits |= if entry.destination_translated() { state_bit(CtState::Dnat) } else { 0 };
     }
-    if m.state.is_some() && (states.value & bits != 0) == states.not {
+    bits
+}
+
+/// `conntrack_mt` (net/netfilter/xt_conntrack.c).
+fn conntrack_holds(view: &View<'_>, m: &ConntrackMatch, states: Is<u16>) -> bool {
+    if m.state.is_some() && (states.value & state_bits(view) != 0) == states.not {
         return false;
     }
     // Without an entry nothing but the state is looked at.

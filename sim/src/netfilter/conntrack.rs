@@ -3,9 +3,12 @@
 //! An entry is made by a flow's first packet and belongs to that packet alone until it is confirmed: only then is it in
 //! the table. What is not in the table, or no longer, is kept for a second after, for packets that still carry it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::iter;
 use std::net::IpAddr;
 
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
 use seatrial_core::addr::IfName;
 use seatrial_core::rules::Protocol;
 
@@ -68,9 +71,9 @@ type Source = (IpAddr, u16, Protocol);
 pub(super) struct Table {
     slots: Vec<Option<Entry>>,
     free: Vec<usize>,
-    tuples: BTreeMap<Tuple, (EntryId, Direction)>,
-    /// Flows whose source NAT is settled, by their source; the newest last.
-    sources: BTreeMap<Source, Vec<EntryId>>,
+    tuples: IndexMap<Tuple, (EntryId, Direction), FxBuildHasher>,
+    /// Flows whose source NAT is settled: the newest of each source; it knows the next ([`Entry::older`]).
+    sources: IndexMap<Source, EntryId, FxBuildHasher>,
     /// Entries outside the table, and since when.
     limbo: VecDeque<(u64, EntryId)>,
     sequence: u64,
@@ -231,6 +234,7 @@ impl Table {
             protocol,
             timeout_us: 0,
             masquerade: None,
+            older: None,
             sequence: self.sequence,
         };
         let id = self.put(entry);
@@ -337,7 +341,7 @@ impl Table {
         entry.status.set(Status::DYING);
         for tuple in [entry.original, entry.reply] {
             if self.tuples.get(&tuple).is_some_and(|(other, _)| *other == id) {
-                self.tuples.remove(&tuple);
+                self.tuples.swap_remove(&tuple);
             }
         }
         self.forget_source(id);
@@ -346,25 +350,35 @@ impl Table {
 
     /// Notes that a flow's source NAT is settled.
     pub(super) fn settle_source(&mut self, id: EntryId) {
-        if let Some(entry) = self.get(id) {
-            let source = source(&entry.original);
-            self.sources.entry(source).or_default().push(id);
+        let Some(source) = self.get(id).map(|e| source(&e.original)) else { return };
+        let older = self.sources.insert(source, id);
+        if let Some(entry) = self.get_mut(id) {
+            entry.older = older.filter(|older| *older != id);
         }
     }
 
     fn forget_source(&mut self, id: EntryId) {
-        let Some(source) = self.get(id).map(|e| source(&e.original)) else { return };
-        if let Some(ids) = self.sources.get_mut(&source) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.sources.remove(&source);
-            }
+        let Some((source, older)) = self.get(id).map(|e| (source(&e.original), e.older)) else { return };
+        let newer = self.flows_of(source).find(|newer| self.get(*newer).is_some_and(|e| e.older == Some(id)));
+        if let Some(newer) = newer.and_then(|newer| self.get_mut(newer)) {
+            newer.older = older;
+        } else if self.sources.get(&source) == Some(&id) {
+            match older {
+                Some(older) => self.sources.insert(source, older),
+                None => self.sources.swap_remove(&source),
+            };
         }
+    }
+
+    /// The flows with a source, the newest first.
+    fn flows_of(&self, source: Source) -> impl Iterator<Item = EntryId> {
+        let newest = self.sources.get(&source).copied();
+        iter::successors(newest, |id| self.get(*id)?.older)
     }
 
     /// The flows with this source, the newest first.
     pub(super) fn of_source(&self, tuple: &Tuple) -> impl Iterator<Item = &Entry> {
-        self.sources.get(&source(tuple)).into_iter().flatten().rev().filter_map(|id| self.get(*id))
+        self.flows_of(source(tuple)).filter_map(|id| self.get(id))
     }
 
     /// Whether another flow has this tuple; the very same flow, begun twice, does not count (`nf_conntrack_tuple_taken`).

@@ -70,12 +70,12 @@ fn ip(text: &str) -> IpAddr {
 impl Host {
     fn new(rules: &str) -> Self {
         let parsed = [iptables::parse(rules, Family::V4).unwrap()];
-        Self::with(Netfilter::build(&parsed).unwrap())
+        Self::with(Netfilter::build(&parsed.map(Into::into)).unwrap())
     }
 
     fn v6(rules: &str) -> Self {
         let parsed = [iptables::parse(rules, Family::V6).unwrap()];
-        Self::with(Netfilter::build(&parsed).unwrap())
+        Self::with(Netfilter::build(&parsed.map(Into::into)).unwrap())
     }
 
     fn with(netfilter: Netfilter) -> Self {
@@ -94,7 +94,7 @@ impl Host {
             addresses: Addresses(addresses.into_iter().map(address).collect()),
             seed: Seed::new(1),
             now_us: 0,
-            ns: NsName("host".to_owned()),
+            ns: NsName::from("host"),
             hops: Some(Vec::new()),
         }
     }

@@ -7,7 +7,7 @@ use seatrial_core::rules::{CtState, Hook, MarkValue, Policy, RejectWith};
 
 use super::Why;
 use super::check::DEPTH;
-use super::compile::{Action, BaseChain, Code, NatAction, RuleAt, RuleCode, Rules, policy_name};
+use super::compile::{Action, BaseChain, Code, NatAction, RuleAt, RuleCode, Rules, Words, policy_name};
 use super::condition::{Known, View};
 use super::log::Log;
 use crate::trace::{Event, RuleHit};
@@ -49,7 +49,8 @@ struct Place<'a> {
     chain: usize,
     /// The next rule.
     rule: usize,
-    stack: [(usize, usize); DEPTH],
+    /// Where to go on; small, for every walk begins with one.
+    stack: [(u32, u32); DEPTH],
     depth: usize,
     view: View<'a>,
     untracked: bool,
@@ -128,9 +129,14 @@ impl<'a> Walk<'a> {
     /// The next rule, back out of chains that have ended; none where the base chain has.
     fn next_rule(&self, place: &mut Place<'_>) -> Option<&RuleCode> {
         loop {
-            let rules = self.code.chains.get(place.chain)?.rules.clone();
-            if let Some(rule) = self.code.rules.get(rules).and_then(|rules| rules.get(place.rule)) {
-                place.rule += 1;
+            let chain = self.code.chains.get(place.chain)?;
+            let number = match &chain.index {
+                Some(index) => index.next(place.rule, place.view.packet),
+                None => Some(place.rule),
+            };
+            let rules = self.code.rules.get(chain.rules.clone());
+            if let Some((rule, number)) = number.and_then(|n| Some((rules?.get(n)?, n))) {
+                place.rule = number + 1;
                 return Some(rule);
             }
             if !place.pop() {
@@ -216,16 +222,11 @@ impl<'a> Walk<'a> {
     }
 
     fn log_hit(&self, rule: &RuleCode, log: &mut Log<'_>) {
-        log.note_some(|| {
-            let source = self.rules.rule_source(rule.at)?;
-            Some(Event::Rule(RuleHit {
-                hook: self.hook,
-                table: source.table.to_owned(),
-                chain: source.chain.to_owned(),
-                number: source.number,
-                text: source.text(),
-                verdict: source.verdict(),
-            }))
+        log.note(|| {
+            let Words { table, chain, text, verdict } =
+                rule.words.get_or_init(|| self.rules.words(rule.at)).clone();
+            let number = rule.at.index + 1;
+            Event::Rule(RuleHit { hook: self.hook, table, chain, number, text, verdict })
         });
     }
 }
@@ -248,7 +249,8 @@ impl Place<'_> {
     fn push(&mut self) {
         // `check` has refused rules that go deeper.
         if let Some(top) = self.stack.get_mut(self.depth) {
-            *top = (self.chain, self.rule);
+            // Nobody has so many rules.
+            *top = (self.chain as u32, self.rule as u32);
             self.depth += 1;
         }
     }
@@ -259,7 +261,7 @@ impl Place<'_> {
             return false;
         };
         self.depth -= 1;
-        (self.chain, self.rule) = (chain, rule);
+        (self.chain, self.rule) = (chain as usize, rule as usize);
         true
     }
 

@@ -1,8 +1,9 @@
 //! Verdicts put into words.
 
 use seatrial_core::rules::{CtState, Match, Rule, Target};
+use smol_str::SmolStr;
 
-use super::compile::{RuleAt, RuleSource, policy_name};
+use super::compile::{RuleAt, RuleSource, Rules, Words, policy_name};
 use super::{Cause, Netfilter, Why};
 
 impl Netfilter {
@@ -39,6 +40,20 @@ impl Netfilter {
             let RuleSource { table, chain, number, .. } = &source;
             format!("{table} {chain} {number}: {}", source.text())
         })
+    }
+}
+
+impl Rules {
+    /// A rule in words.
+    pub(super) fn words(&self, at: RuleAt) -> Words {
+        let source = self.rule_source(at);
+        let say = |what: fn(&RuleSource<'_>) -> SmolStr| source.as_ref().map(what).unwrap_or_default();
+        Words {
+            table: say(|source| source.table.into()),
+            chain: say(|source| source.chain.into()),
+            text: say(|source| source.text().into()),
+            verdict: say(|source| source.verdict().into()),
+        }
     }
 }
 

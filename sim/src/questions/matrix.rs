@@ -148,7 +148,7 @@ impl Machines {
             }
         }
         for (ns, address, ask) in published(plan) {
-            let host = NodeName(ns.0.clone());
+            let host = NodeName::from(ns.as_str());
             let addresses = self.addresses_of(&host).iter().copied();
             let same_family = addresses.filter(|a| a.is_ipv4() == address.is_ipv4());
             let public =
@@ -355,11 +355,11 @@ mod tests {
     use crate::trace::RuleHit;
 
     fn item(ns: &str, object: Object) -> Item {
-        Item { ns: NsName(ns.to_owned()), object }
+        Item { ns: NsName::from(ns), object }
     }
 
     fn process(name: &str, container: bool) -> Item {
-        let namespaces = BTreeMap::from([(NsKind::Network, NsName(name.to_owned()))]);
+        let namespaces = BTreeMap::from([(NsKind::Network, NsName::from(name))]);
         item(
             name,
             Object::Process(Process {
@@ -458,15 +458,14 @@ mod tests {
         };
         let hit = RuleHit {
             hook: Hook::Prerouting,
-            table: "raw".to_owned(),
-            chain: "PREROUTING".to_owned(),
+            table: "raw".into(),
+            chain: "PREROUTING".into(),
             number: rule,
-            text: format!("rule {rule}"),
-            verdict: "DROP".to_owned(),
+            text: format!("rule {rule}").into(),
+            verdict: "DROP".into(),
         };
         let drop = Event::Drop { reason: "NETFILTER_DROP", why: format!("raw PREROUTING {rule}") };
-        let hop =
-            |event| Hop { at_us: 0, flight: 1, ns: NsName("host".to_owned()), device: None, packet, event };
+        let hop = |event| Hop { at_us: 0, flight: 1, ns: NsName::from("host"), device: None, packet, event };
         Trace { hops: vec![hop(Event::Rule(hit)), hop(drop)], ..Trace::default() }
     }
 

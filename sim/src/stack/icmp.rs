@@ -133,7 +133,7 @@ impl World {
             Icmp::Echo { reply: false, id, seq } => self.echo(ns, dev, &skb, id, seq, everyone),
             Icmp::Echo { reply: true, id, .. } => {
                 let (local, remote) = ((skb.packet.dst, id), (skb.packet.src, id));
-                match self.stacks[ns].find(Sort::Echo, local, remote) {
+                match self.stacks[ns].sockets.find(Sort::Echo, local, remote) {
                     Some(sock) => self.datagram_deliver(ns, dev, &skb, sock),
                     None => self.note_drop(ns, Some(dev), &skb, "NO_SOCKET", |_| "nobody asked".to_owned()),
                 }
@@ -170,7 +170,8 @@ impl World {
     fn told(&mut self, ns: NsId, dev: DevId, skb: &Skb, numbers: (u8, u8, u32), quoted: Quoted) {
         let (kind, code, mtu) = numbers;
         let (local, remote) = ((quoted.src, quoted.ports.src), (quoted.dst, quoted.ports.dst));
-        let found = Sort::of(quoted.protocol).and_then(|sort| self.stacks[ns].find(sort, local, remote));
+        let found =
+            Sort::of(quoted.protocol).and_then(|sort| self.stacks[ns].sockets.find(sort, local, remote));
         let Some(sock) = found else {
             return self.note_drop(ns, Some(dev), skb, "NO_SOCKET", |_| "about no packet of ours".to_owned());
         };

@@ -90,7 +90,7 @@ impl World {
         let Some(mac) = entry.mac() else {
             let asking = matches!(entry.state, State::Incomplete(_));
             let dropped = (entry.queue.len() >= QUEUE).then(|| entry.queue.remove(0));
-            entry.queue.push((skb, then));
+            entry.queue.push((skb.clone(), then));
             if let Some((old, _)) = dropped {
                 let why = |_: &Self| format!("too many packets wait for {next_hop}");
                 self.note_drop(ns, Some(dev), &old, "NEIGH_QUEUEFULL", why);

@@ -11,6 +11,7 @@ use super::address::has_address;
 use super::sysctl::Conf;
 use crate::arena::{DevId, NsId};
 use crate::packet::Packet;
+use crate::prefix::Prefix;
 use crate::skb::Skb;
 use crate::world::World;
 
@@ -25,7 +26,7 @@ const TABLE_DEFAULT: u32 = 253;
 pub(crate) struct Fib {
     /// By priority; those of one priority in the order they came.
     rules: Vec<PolicyRule>,
-    tables: BTreeMap<u32, Vec<Entry>>,
+    tables: BTreeMap<u32, Vec<(Prefix, Entry)>>,
 }
 
 /// A policy rule.
@@ -136,25 +137,25 @@ impl Fib {
 
     /// The best route of one table: the longest prefix, then the lowest metric, then the oldest.
     pub(crate) fn in_table(&self, table: u32, flow: &Flow<'_>) -> Option<Entry> {
-        let fits = |e: &&Entry| {
-            e.to.contains(&flow.dst) && (flow.oif.is_none() || e.dev.is_none() || e.dev == flow.oif)
+        let fits = |(to, e): &&(Prefix, Entry)| {
+            to.contains(flow.dst) && (flow.oif.is_none() || e.dev.is_none() || e.dev == flow.oif)
         };
-        self.tables.get(&table)?.iter().find(fits).copied()
+        self.tables.get(&table)?.iter().find(fits).map(|(_, entry)| *entry)
     }
 
     /// Adds a route; the tables are kept in the order they are looked through.
     pub(crate) fn add(&mut self, table: u32, entry: Entry) {
         let entries = self.tables.entry(table).or_default();
         let key = |e: &Entry| (std::cmp::Reverse(e.to.prefix_len()), e.metric);
-        let at = entries.partition_point(|e| key(e) <= key(&entry));
-        entries.insert(at, entry);
+        let at = entries.partition_point(|(_, e)| key(e) <= key(&entry));
+        entries.insert(at, (entry.to.into(), entry));
     }
 
     /// Takes away the routes that `is` holds of.
     pub(crate) fn remove(&mut self, mut is: impl FnMut(u32, &Entry) -> bool) -> bool {
-        let count = |tables: &BTreeMap<u32, Vec<Entry>>| tables.values().map(Vec::len).sum::<usize>();
+        let count = |tables: &BTreeMap<u32, Vec<_>>| tables.values().map(Vec::len).sum::<usize>();
         let before = count(&self.tables);
-        self.tables.iter_mut().for_each(|(table, entries)| entries.retain(|e| !is(*table, e)));
+        self.tables.iter_mut().for_each(|(table, entries)| entries.retain(|(_, e)| !is(*table, e)));
         count(&self.tables) < before
     }
 

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use seatrial_core::addr::{Family, MacAddr, Transport};
 use seatrial_core::rules::{AddrType, Protocol};
 
-use super::Stack;
 use super::icmp::Told;
 use super::output::SendError;
 use super::route::Flow;
@@ -52,7 +51,7 @@ pub(crate) struct Knobs {
 }
 
 /// What a socket speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Sort {
     Tcp,
     Udp,
@@ -141,7 +140,7 @@ impl Socket {
     }
 
     /// How well it fits a packet for `local` from `remote` (`compute_score`, R5); not at all where there is none.
-    fn score(&self, sort: Sort, local: End, remote: End) -> Option<u8> {
+    pub(crate) fn score(&self, sort: Sort, local: End, remote: End) -> Option<u8> {
         let fits = self.sort == sort
             && self.port == local.1
             && self.raw.is_none()
@@ -191,20 +190,6 @@ impl Socket {
     }
 }
 
-impl Stack {
-    /// The socket that gets a packet for `local` from `remote`: the best fit, and of equals the oldest.
-    pub(crate) fn find(&self, sort: Sort, local: End, remote: End) -> Option<SockId> {
-        let scored = self.sockets.iter().filter_map(|(id, s)| Some((s.score(sort, local, remote)?, *id)));
-        scored.max_by_key(|(score, id)| (*score, std::cmp::Reverse(*id))).map(|(_, id)| id)
-    }
-
-    /// The socket that is bound as `like` is, and to nobody connected.
-    pub(crate) fn bound(&self, like: &Socket) -> Option<SockId> {
-        let key = |s: &Socket| (s.sort, s.owner, s.address, s.port, s.family, s.remote);
-        self.sockets.iter().find(|(_, s)| key(s) == key(like)).map(|(id, _)| *id)
-    }
-}
-
 impl World {
     /// Opens a socket.
     pub(crate) fn open(&mut self, ns: NsId, socket: Socket) -> SockId {
@@ -219,15 +204,15 @@ impl World {
         let (first, last) = self.stacks[ns].settings.ports;
         let count = u32::from(last - first) + 1;
         let start = self.seed.below(count);
-        let stack = &self.stacks[ns];
-        let taken = |port: u16| stack.sockets.values().any(|s| s.sort == sort && s.port == port);
+        let sockets = &self.stacks[ns].sockets;
+        let taken = |port: u16| sockets.has(sort, port);
         let port = |step: u32| u16::try_from((start + step) % count).unwrap_or(0).saturating_add(first);
         (0..count).map(port).find(|p| !taken(*p)).unwrap_or(first)
     }
 
     /// Connects a socket: gives it a source address and a port where it has none.
     pub(crate) fn bind_for(&mut self, ns: NsId, sock: SockId, to: End) -> Result<(), SendError> {
-        let Some(socket) = self.stacks[ns].sockets.get(&sock) else { return Ok(()) };
+        let Some(socket) = self.stacks[ns].sockets.get(sock) else { return Ok(()) };
         let (sort, bound, port, mark, raw) =
             (socket.sort, socket.address, socket.port, socket.knobs.mark, socket.raw);
         let src = match (raw, bound) {
@@ -235,10 +220,7 @@ impl World {
             (None, bound) => self.source_for(ns, sort, bound, to.0, mark)?,
         };
         let port = if port == 0 { self.ephemeral_port(ns, sort) } else { port };
-        if let Some(socket) = self.stacks[ns].sockets.get_mut(&sock) {
-            (socket.address, socket.port, socket.remote) = (Some(src), port, Some(to));
-            socket.family = Some(Family::of(to.0));
-        }
+        self.stacks[ns].sockets.bind(sock, (src, port), to);
         Ok(())
     }
 
@@ -265,6 +247,6 @@ impl World {
 
     /// Closes a socket at once: nothing is sent.
     pub(crate) fn forget_socket(&mut self, ns: NsId, sock: SockId) {
-        self.stacks[ns].sockets.remove(&sock);
+        self.stacks[ns].sockets.remove(sock);
     }
 }

@@ -96,7 +96,7 @@ impl World {
     pub(crate) fn tcp_connect(&mut self, ns: NsId, sock: SockId, to: End) -> Result<(), SendError> {
         self.bind_for(ns, sock, to)?;
         let (isn, mss) = (self.seed.next_u32(), self.mss_to(ns, to));
-        if let Some(socket) = self.stacks[ns].sockets.get_mut(&sock) {
+        if let Some(socket) = self.stacks[ns].sockets.get_mut(sock) {
             socket.tcb = Some(Tcb::new(State::SynSent, isn, mss));
         }
         self.tcp_push(ns, sock, TcpFlags::SYN, Payload::Empty, 0);
@@ -159,7 +159,7 @@ impl World {
     }
 
     fn tcp_transmit(&mut self, ns: NsId, sock: SockId, segment: Segment) {
-        let Some(socket) = self.stacks[ns].sockets.get(&sock) else { return };
+        let Some(socket) = self.stacks[ns].sockets.get(sock) else { return };
         let (Some(src), Some(to), Some(tcb)) = (socket.address, socket.remote, &socket.tcb) else { return };
         let ports = Ports { src: socket.port, dst: to.1 };
         let ack = if segment.flags.has(TcpFlags::ACK) { tcb.rcv_nxt } else { 0 };
@@ -175,7 +175,7 @@ impl World {
             return self.raw_out(ns, raw, skb);
         }
         // A route that is gone now may be back before the timer rings.
-        if let Err(error) = self.send(ns, skb, Some(src)) {
+        if let Err(error) = self.send(ns, skb.clone(), Some(src)) {
             self.note_drop(ns, None, &skb, error.errno(), |_| error.to_string());
         }
     }
@@ -214,7 +214,7 @@ impl World {
     /// A segment for this namespace (`tcp_v4_rcv`).
     pub(crate) fn tcp_input(&mut self, ns: NsId, dev: DevId, skb: Skb, tcp: Tcp) {
         let (local, remote) = ((skb.packet.dst, tcp.ports.dst), (skb.packet.src, tcp.ports.src));
-        let found = self.stacks[ns].find(Sort::Tcp, local, remote);
+        let found = self.stacks[ns].sockets.find(Sort::Tcp, local, remote);
         let Some(sock) = found else {
             let none = format!("no socket is bound to tcp {}", tcp.ports.dst);
             self.note(ns, Some(dev), &skb, |_| Happened::Answer { what: format!("RST: {none}") });
@@ -383,7 +383,7 @@ impl World {
     /// A router says that a segment is too long: smaller ones from now on; whether that helps (`tcp_v4_mtu_reduced`).
     pub(crate) fn tcp_shrink(&mut self, ns: NsId, sock: SockId, mtu: u32) -> bool {
         let headers = |family| if family == Family::V4 { 40 } else { 60 };
-        let Some(socket) = self.stacks[ns].sockets.get_mut(&sock) else { return false };
+        let Some(socket) = self.stacks[ns].sockets.get_mut(sock) else { return false };
         let (Some(to), Some(tcb)) = (socket.remote, &mut socket.tcb) else { return false };
         let mss = u16::try_from(mtu.saturating_sub(headers(Family::of(to.0)))).unwrap_or(u16::MAX);
         let Some(segment) = tcb.unacked.as_mut().filter(|s| s.size > mss && mss > 0) else { return false };
@@ -403,6 +403,6 @@ impl World {
     }
 
     fn tcb(&mut self, ns: NsId, sock: SockId) -> Option<&mut Tcb> {
-        self.stacks[ns].sockets.get_mut(&sock)?.tcb.as_mut()
+        self.stacks[ns].sockets.get_mut(sock)?.tcb.as_mut()
     }
 }

@@ -27,7 +27,7 @@ impl World {
         payload: Payload,
         size: u16,
     ) -> Result<(), SendError> {
-        let Some(socket) = self.stacks[ns].sockets.get(&sock) else { return Ok(()) };
+        let Some(socket) = self.stacks[ns].sockets.get(sock) else { return Ok(()) };
         let (sort, knobs, raw, port) = (socket.sort, socket.knobs, socket.raw, socket.port);
         let src = from.or(socket.address).filter(|a| !a.is_unspecified());
         let ports = Ports { src: port, dst: to.1 };
@@ -66,7 +66,7 @@ impl World {
     pub(crate) fn datagram_input(&mut self, ns: NsId, dev: DevId, skb: Skb, ports: Ports, everyone: bool) {
         let sort = if matches!(skb.packet.l4, L4::Sctp(_)) { Sort::Sctp } else { Sort::Udp };
         let (local, remote) = ((skb.packet.dst, ports.dst), (skb.packet.src, ports.src));
-        let Some(sock) = self.stacks[ns].find(sort, local, remote) else {
+        let Some(sock) = self.stacks[ns].sockets.find(sort, local, remote) else {
             return self.datagram_refused(ns, dev, &skb, sort, ports, everyone);
         };
         if self.socket_owner(ns, sock) == Some(Owner::Reservation) {
@@ -121,6 +121,6 @@ impl World {
     }
 
     pub(crate) fn socket_owner(&self, ns: NsId, sock: SockId) -> Option<Owner> {
-        self.stacks[ns].sockets.get(&sock).map(|s| s.owner)
+        self.stacks[ns].sockets.get(sock).map(|s| s.owner)
     }
 }

@@ -19,6 +19,8 @@ use crate::world::World;
 const DEADLINE_US: u64 = 5 * SECOND;
 /// How long a connection that has had its answer is given to close.
 const CLOSING_US: u64 = 10 * MS;
+/// How many hops a trace has room for before it grows.
+const HOPS: usize = 128;
 /// How long a question is that does not say, in bytes.
 const ASK_BYTES: u16 = 32;
 
@@ -48,7 +50,7 @@ impl World {
     pub fn probe(&mut self, probe: &Probe) -> Answer {
         self.flights = 0;
         self.aside = None;
-        self.hops = Some(Vec::new());
+        self.hops = Some(Vec::with_capacity(HOPS));
         let outcome = self.inquire(probe);
         let mut hops = self.hops.take().unwrap_or_default();
         if outcome == Outcome::Dropped {
@@ -125,7 +127,7 @@ impl World {
             Sort::Tcp => self.tcp_connect(ns, sock, to),
             Sort::Udp | Sort::Sctp | Sort::Echo => {
                 self.bind_for(ns, sock, to)?;
-                let socket = self.stacks[ns].sockets.get(&sock);
+                let socket = self.stacks[ns].sockets.get(sock);
                 let from = socket.and_then(|s| s.address);
                 self.datagram_send(ns, sock, from, to, Payload::Ask(nonce), size)
             }

@@ -1,6 +1,7 @@
 //! A plan becomes a world: every object made, in order, and a plan that has what nobody here understands refused.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use seatrial_core::addr::{Family, IfName, IpNet, MacAddr};
 use seatrial_core::plan::{
@@ -407,7 +408,7 @@ impl World {
         let stack = &mut self.stacks[ns];
         let mut rulesets = stack.rulesets.clone();
         rulesets.retain(|r| (r.family, r.backend) != (rules.family, rules.backend));
-        rulesets.push(rules.clone());
+        rulesets.push(Arc::new(rules.clone()));
         match &mut stack.netfilter {
             Some(netfilter) => netfilter.replace(&rulesets).map_err(|e| e.to_string())?,
             None => stack.netfilter = Some(Netfilter::build(&rulesets).map_err(|e| e.to_string())?),

@@ -63,7 +63,7 @@ impl World {
     /// Notes that a socket got a packet.
     pub(crate) fn note_deliver(&mut self, ns: NsId, dev: DevId, skb: &Skb, sock: SockId) {
         self.note(ns, Some(dev), skb, |w| {
-            let socket = w.stacks[ns].sockets.get(&sock);
+            let socket = w.stacks[ns].sockets.get(sock);
             let node = socket.map(|s| w.node_of(ns, s.owner));
             Happened::Deliver {
                 node: node.unwrap_or_else(|| w.stacks[ns].name.as_str().into()),

@@ -33,7 +33,7 @@ impl World {
     fn listener_woken(&mut self, ns: NsId, sock: SockId, node: NodeId, wake: Wake) {
         match wake {
             Wake::Received { payload: Payload::Ask(nonce), from, to, .. } => {
-                let port = self.stacks[ns].sockets.get(&sock).map_or(0, |s| s.port);
+                let port = self.stacks[ns].sockets.get(sock).map_or(0, |s| s.port);
                 let answer = self.answer_of(nonce, node, port, from.0);
                 self.reply(ns, sock, to, from, answer, ANSWER_BYTES);
             }
@@ -53,7 +53,7 @@ impl World {
         payload: Payload,
         size: u16,
     ) {
-        match self.stacks[ns].sockets.get(&sock).map(|s| s.sort) {
+        match self.stacks[ns].sockets.get(sock).map(|s| s.sort) {
             Some(Sort::Tcp) => self.tcp_send(ns, sock, payload, size),
             // What cannot be sent is lost, as it is to a process that does not look.
             Some(Sort::Udp | Sort::Sctp | Sort::Echo) => {
@@ -89,5 +89,5 @@ impl World {
 }
 
 fn question_sort(world: &World, ns: NsId, sock: SockId) -> Option<Sort> {
-    world.stacks[ns].sockets.get(&sock).map(|s| s.sort)
+    world.stacks[ns].sockets.get(sock).map(|s| s.sort)
 }

@@ -55,18 +55,16 @@ impl World {
     /// Whether a packet socket takes a frame: it sees every one that reaches its device, and keeps its answers to
     /// itself, so that the machine's own stack does not reset a connection it knows nothing of.
     pub(crate) fn tapped(&mut self, dev: DevId, framed: &Framed) -> bool {
-        let (Some(question), Some(skb)) = (&self.question, framed.skb()) else { return false };
+        let (Some(question), Some(packet)) = (&self.question, framed.packet()) else { return false };
         let (ns, sock) = (question.ns, question.sock);
-        let Some(socket) = self.stacks[ns].sockets.get(&sock) else { return false };
-        let (local, remote) = ends(&skb.packet);
+        let Some(socket) = self.stacks[ns].sockets.get(sock) else { return false };
+        let (local, remote) = ends(packet);
         let mine = socket.raw.is_some_and(|(d, _)| d == dev)
             && socket.address == Some(local.0)
             && socket.port == local.1
             && socket.remote.is_some_and(|r| r.1 == remote.1 || socket.sort == Sort::Echo);
-        if mine {
-            self.tap(ns, dev, sock, &skb);
-        }
-        mine
+        let skb = framed.skb().filter(|_| mine);
+        skb.inspect(|skb| self.tap(ns, dev, sock, skb)).is_some()
     }
 
     fn tap(&mut self, ns: NsId, dev: DevId, sock: SockId, skb: &Skb) {

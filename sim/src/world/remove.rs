@@ -7,6 +7,7 @@ use seatrial_core::topology::NodeName;
 use crate::arena::{DevId, NsId};
 use crate::device::Kind;
 use crate::stack::socket::{Owner, Socket};
+use crate::stack::sockets::Sockets;
 use crate::world::World;
 use crate::world::build::{Refusal, Unsupported, describe, held, listening, policy_rule};
 
@@ -27,7 +28,7 @@ impl World {
             Object::Resolver(resolver) => {
                 let ns = self.network(&item.ns).ok();
                 let id = ns.and_then(|ns| {
-                    self.resolvers.find(|r| r.ns == ns && self.stacks[ns].sockets.contains_key(&r.socket))
+                    self.resolvers.find(|r| r.ns == ns && self.stacks[ns].sockets.get(r.socket).is_some())
                 });
                 match id {
                     Some(id) if self.resolvers[id].config.udp_port == resolver.udp_port => {
@@ -99,7 +100,7 @@ impl World {
             }
             Object::Resolver(_) => {
                 let resolver =
-                    self.resolvers.find(|r| r.ns == id && self.stacks[id].sockets.contains_key(&r.socket));
+                    self.resolvers.find(|r| r.ns == id && self.stacks[id].sockets.get(r.socket).is_some());
                 let socket = resolver.map(|r| self.resolvers[r].socket).ok_or(NOT_THERE)?;
                 self.forget_socket(id, socket);
                 Ok(())
@@ -115,7 +116,7 @@ impl World {
             let devices: Vec<DevId> = self.stacks[id].inet.keys().copied().collect();
             devices.into_iter().for_each(|dev| self.unmake_device(dev));
             self.stacks[id].alive = false;
-            self.stacks[id].sockets.clear();
+            self.stacks[id].sockets = Sockets::default();
             self.spaces.remove(ns);
         }
         there(self.places.unmake(ns, namespace.kind()))
@@ -126,7 +127,7 @@ impl World {
         there(self.places.end(node))?;
         let id = self.nodes.find(|n| n == node);
         if let (Some(ns), Some(id)) = (ns, id) {
-            self.stacks[ns].sockets.retain(|_, socket| socket.owner != Owner::Listener(id));
+            self.stacks[ns].sockets.remove_all(|socket| socket.owner == Owner::Listener(id));
         }
         if let Some(ns) = ns.filter(|ns| self.stacks[*ns].node == id) {
             self.stacks[ns].node = None;
@@ -197,7 +198,7 @@ impl World {
 
     fn unmake_proxy(&mut self, ns: NsId, proxy: &Proxy) -> Result<(), Refusal> {
         let listens = |p: &crate::proxy::ProxyState| {
-            p.ns == ns && p.config == *proxy && self.stacks[ns].sockets.contains_key(&p.listening)
+            p.ns == ns && p.config == *proxy && self.stacks[ns].sockets.get(p.listening).is_some()
         };
         let id = self.proxies.find(listens).ok_or(NOT_THERE)?;
         let sockets: Vec<_> = self.proxies[id].sockets().collect();
@@ -212,7 +213,7 @@ impl World {
 
     /// Closes the socket that is bound as this one.
     fn unbind(&mut self, ns: NsId, like: &Socket) -> Result<(), Refusal> {
-        let bound = self.stacks[ns].bound(like).ok_or(NOT_THERE)?;
+        let bound = self.stacks[ns].sockets.bound(like).ok_or(NOT_THERE)?;
         self.forget_socket(ns, bound);
         Ok(())
     }

@@ -112,7 +112,7 @@ impl Answer {
         let name = name.split(|byte| *byte == 0).next()?;
         Some(Self {
             nonce,
-            node: NodeName(String::from_utf8(name.to_vec()).ok()?),
+            node: NodeName::from(String::from_utf8(name.to_vec()).ok()?),
             port: u16::from_be_bytes(*port),
             saw: IpAddr::V6(Ipv6Addr::from(*saw)).to_canonical(),
         })
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_long_name_is_said_whole() {
-        let node = NodeName("b/".repeat(100));
+        let node = NodeName::from("b/".repeat(100));
         let answer = Answer { nonce: 7, node, port: 80, saw: IpAddr::from([10, 0, 0, 1]) };
         assert_eq!(Answer::read(&answer.to_bytes()), Some(answer));
     }

@@ -20,7 +20,7 @@ use crate::addr::Family;
 use crate::linux::net::Told;
 
 fn ns(name: &str) -> NsName {
-    NsName(name.to_owned())
+    NsName::from(name)
 }
 
 fn ip(text: &str) -> IpAddr {

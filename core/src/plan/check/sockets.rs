@@ -38,7 +38,7 @@ impl super::Seen {
             }
         }
         if let Object::Listener(listener) = &item.object
-            && !self.processes.contains(&listener.node.0)
+            && !self.processes.contains(&listener.node)
         {
             self.fault(what, format!("there is no process of {} before it", listener.node));
         }

@@ -9,7 +9,7 @@ use crate::rules::{Backend, Base, Chain, Counters, Hook, Policy, Rule, Ruleset, 
 use crate::topology::{MacvlanMode, NodeName};
 
 fn item(ns: &str, object: Object) -> Item {
-    Item { ns: NsName(ns.to_owned()), object }
+    Item { ns: NsName::from(ns), object }
 }
 
 fn netns(ns: &str) -> Item {
@@ -29,7 +29,7 @@ fn bridge(ns: &str, dev: &str) -> Item {
 
 fn veth(ns: &str, dev: &str, master: Option<&str>, peer_ns: &str, peer: &str, mac: Option<MacAddr>) -> Item {
     let master = master.map(name);
-    let peer = Peer { ns: NsName(peer_ns.to_owned()), name: name(peer), mac, mtu: None, master: None };
+    let peer = Peer { ns: NsName::from(peer_ns), name: name(peer), mac, mtu: None, master: None };
     item(ns, Object::Link(Link { name: name(dev), kind: LinkKind::Veth(peer), mac: None, mtu: None, master }))
 }
 
@@ -44,7 +44,7 @@ fn route(ns: &str, to: &str, via: Option<&str>, dev: Option<&str>) -> Item {
 }
 
 fn process(node: &str) -> Process {
-    let namespaces = NsKind::ALL.map(|kind| (kind, NsName(node.to_owned()))).into();
+    let namespaces = NsKind::ALL.map(|kind| (kind, NsName::from(node))).into();
     Process {
         node: NodeName::from(node),
         container: None,
@@ -170,7 +170,7 @@ fn a_bridge_takes_equal_hardware_addresses() {
 #[test]
 fn macvlans_of_one_parent_have_neither_an_address_nor_a_hardware_address_in_common() {
     let macvlan = |ns: &str, mac| {
-        let parent = Parent { ns: NsName("a".into()), name: name("eth0") };
+        let parent = Parent { ns: NsName::from("a"), name: name("eth0") };
         let kind = LinkKind::Macvlan { parent, mode: MacvlanMode::Bridge };
         let mac = Some(MacAddr([2, 0, 0, 0, 0, mac]));
         item(ns, Object::Link(Link { name: name("eth0"), kind, mac, mtu: None, master: None }))
@@ -248,7 +248,7 @@ fn a_process_names_a_namespace_of_every_kind() {
         fault(with(Process { namespaces: without(NsKind::Uts), ..process("a") }))
             .contains("uts namespace is not")
     );
-    let elsewhere = without(NsKind::Ipc).into_iter().chain([(NsKind::Ipc, NsName("b".into()))]).collect();
+    let elsewhere = without(NsKind::Ipc).into_iter().chain([(NsKind::Ipc, NsName::from("b"))]).collect();
     assert!(fault(with(Process { namespaces: elsewhere, ..process("a") })).contains("no ipc namespace b"));
 }
 

@@ -303,7 +303,7 @@ fn an_expectation_asserts_only_what_it_says() {
 }
 
 fn node() -> impl Strategy<Value = NodeName> {
-    "([a-z]{1,3}/)?[a-zA-Z0-9._-]{1,8}".prop_map(NodeName)
+    "([a-z]{1,3}/)?[a-zA-Z0-9._-]{1,8}".prop_map(NodeName::from)
 }
 
 fn address(family: Family) -> BoxedStrategy<IpAddr> {

@@ -64,8 +64,8 @@ struct Names<'a> {
 /// The name in probes of the container `number` of a service.
 fn node(service: &Service, number: u32) -> NodeName {
     match service.replicas {
-        0 | 1 => NodeName(service.name.clone()),
-        _ => NodeName(format!("{}.{number}", service.name)),
+        0 | 1 => NodeName::from(service.name.as_str()),
+        _ => NodeName::from(format!("{}.{number}", service.name)),
     }
 }
 

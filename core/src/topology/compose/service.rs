@@ -118,7 +118,7 @@ fn template(key: &Key, node: &Node, root: &Node, out: &mut Diagnostics) -> Conta
         said.filter(|text| !text.is_empty()).map(str::to_owned)
     };
     Container {
-        node: NodeName(key.name.clone()),
+        node: NodeName::from(key.name.as_str()),
         service: key.name.clone(),
         name: String::new(),
         hostname: text("hostname", out),

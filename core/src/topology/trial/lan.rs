@@ -15,7 +15,7 @@ pub(super) fn assumed(host: &Host) -> LanMachine {
     let free = |n: u32| if n == 0 { "lan".to_owned() } else { format!("lan-{n}") };
     let name = (0..).map(free).find(|name| !taken(name)).unwrap_or_default();
     LanMachine {
-        name: NodeName(name),
+        name: NodeName::from(name),
         addresses: vec![IpNet::V4(ipnet::Ipv4Net::new_assert(Ipv4Addr::new(203, 0, 113, 50), 24))],
         routes: Vec::new(),
         at: At::nowhere("assumed"),
@@ -53,7 +53,7 @@ fn one(key: &Key, node: &Node, out: &mut Diagnostics) -> LanMachine {
     }
     let on_link = [(IfName::eth0(), addresses.clone())];
     let routes = routes.map(|f| machine::routes(f, &on_link.into_iter().collect(), out)).unwrap_or_default();
-    LanMachine { name: NodeName(key.name.clone()), addresses, routes, at: key.at.clone() }
+    LanMachine { name: NodeName::from(key.name.as_str()), addresses, routes, at: key.at.clone() }
 }
 
 /// The family of an address and of a network are one.

@@ -64,7 +64,7 @@ fn exposed(container: &Container) -> Vec<Listener> {
 fn listener(key: &Key, text: &str, at: &At) -> Result<Listener, Diagnostic> {
     match socket(text) {
         Ok((address, port, transport)) => {
-            Ok(Listener { node: NodeName(key.name.clone()), address, port, transport, at: at.clone() })
+            Ok(Listener { node: NodeName::from(key.name.as_str()), address, port, transport, at: at.clone() })
         }
         Err(found) => {
             let expected = "[ADDRESS:]PORT/PROTO, as in 80/tcp, 127.0.0.1:9000/tcp or [::1]:53/udp";

@@ -58,7 +58,7 @@ pub(super) fn qualify(host: &mut Host) {
     let prefix = host.name.clone();
     let full = |node: &mut NodeName| {
         if own.contains(node) {
-            *node = NodeName(format!("{prefix}/{node}"));
+            *node = NodeName::from(format!("{prefix}/{node}"));
         }
     };
     let refer = |target: &mut ContainerRef| full(&mut target.node);

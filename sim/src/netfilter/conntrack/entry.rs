@@ -5,6 +5,7 @@ use std::fmt;
 use seatrial_core::addr::IfName;
 use seatrial_core::rules::Protocol;
 
+use super::EntryId;
 use super::tcp::Tcp;
 use super::tuple::{Direction, Tuple};
 
@@ -21,6 +22,8 @@ pub(in crate::netfilter) struct Entry {
     pub timeout_us: u64,
     /// The device it is masqueraded out of.
     pub masquerade: Option<IfName>,
+    /// The flow before it with the same source, of those whose source NAT is settled.
+    pub older: Option<EntryId>,
     /// Which of all entries it is.
     pub sequence: u64,
 }

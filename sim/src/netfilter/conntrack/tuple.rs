@@ -27,7 +27,7 @@ impl Direction {
 }
 
 /// `struct nf_conntrack_tuple`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::netfilter) struct Tuple {
     pub src: IpAddr,
     pub dst: IpAddr,

@@ -33,6 +33,40 @@ fn opening() -> impl Strategy<Value = (Packet, &'static str, &'static str)> {
     prop_oneof![inward, outward]
 }
 
+/// A rule of a long chain, of few words, so that packets meet many of them.
+fn rule() -> impl Strategy<Value = String> {
+    let not = || prop_oneof![3 => Just(""), 1 => Just("! ")];
+    let device =
+        (not(), 0..2u8).prop_map(|(not, n)| format!("{not}-i {} ", ["eth0", "bridge1"][usize::from(n)]));
+    let net = prop_oneof![2 => Just("/32"), 1 => Just("/31")];
+    let dst = (not(), 2..6u8, net).prop_map(|(not, host, net)| format!("{not}-d 192.0.2.{host}{net} "));
+    let ports = prop_oneof![3 => Just(""), 1 => Just(":90")];
+    let ports = (not(), 80..84u16, ports).prop_map(|(not, port, to)| format!("{not}--dport {port}{to} "));
+    let ports = (any::<bool>(), ports).prop_map(|(tcp, ports)| {
+        let protocol = if tcp { "tcp" } else { "udp" };
+        format!("-p {protocol} -m {protocol} {ports}")
+    });
+    let may = |text: BoxedStrategy<String>| prop_oneof![text, Just(String::new())];
+    let target = prop_oneof![
+        3 => Just("-j MARK --set-mark 1"), 1 => Just("-j RETURN"), 1 => Just("-j OTHER"), 1 => Just("-g OTHER"),
+        1 => Just("-j ACCEPT"), 1 => Just("-j DROP"), 1 => Just("-j REJECT"),
+    ];
+    (may(device.boxed()), may(dst.boxed()), may(ports.boxed()), target)
+        .prop_map(|(device, dst, ports, target)| format!("{device}{dst}{ports}{target}\n"))
+}
+
+/// A table whose FORWARD and whose other chain are long.
+fn long_chains() -> impl Strategy<Value = String> {
+    let rules = || prop::collection::vec(rule(), 16..60);
+    (rules(), rules()).prop_map(|(forward, other)| {
+        let mut text = "*filter\n:FORWARD ACCEPT [0:0]\n:OTHER - [0:0]\n".to_owned();
+        text.extend(forward.iter().map(|rule| format!("-A FORWARD {rule}")));
+        let other = other.iter().filter(|rule| !rule.contains("OTHER"));
+        text.extend(other.map(|rule| format!("-A OTHER {rule}")));
+        text + "COMMIT\n"
+    })
+}
+
 /// Everything that happened to a sequence of packets, as text.
 fn run(flows: &[(Packet, &str, &str)], seed: u64) -> Vec<String> {
     let mut host = Host::new(RULES);
@@ -85,6 +119,24 @@ proptest! {
         let entries = host.netfilter.table.alive(host.now_us);
         let tuples: BTreeSet<_> = entries.iter().flat_map(|e| [e.original, e.reply]).collect();
         prop_assert_eq!(tuples.len(), 2 * entries.len());
+    }
+
+    /// The same verdict, by the same rule.
+    #[test]
+    fn an_index_passes_over_no_rule(
+        rules in long_chains(),
+        packets in prop::collection::vec((2u8..6, 80u16..92, any::<bool>(), any::<bool>()), 1..20),
+    ) {
+        let mut indexed = Host::new(&rules);
+        let mut linear = Host::new(&rules);
+        std::sync::Arc::make_mut(&mut linear.netfilter.rules).forget_indexes();
+        for (host, port, is_tcp, inward) in packets {
+            let (from, to) = ("203.0.113.50:4000".to_owned(), format!("192.0.2.{host}:{port}"));
+            let packet = if is_tcp { syn(&from, &to) } else { udp(&from, &to) };
+            let input = if inward { "eth0" } else { "bridge1" };
+            prop_assert_eq!(indexed.forward(packet, input, "docker0"), linear.forward(packet, input, "docker0"));
+            prop_assert_eq!(&indexed.hops, &linear.hops);
+        }
     }
 
     #[test]

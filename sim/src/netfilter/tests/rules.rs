@@ -213,7 +213,7 @@ fn many_unknown_rules_do_not_take_for_ever() {
 #[test]
 fn rules_that_no_kernel_would_load_are_refused() {
     let build = |rules: &str| {
-        Netfilter::build(&[iptables::parse(rules, Family::V4).unwrap()]).map(|_| ()).unwrap_err()
+        Netfilter::build(&[iptables::parse(rules, Family::V4).unwrap().into()]).map(|_| ()).unwrap_err()
     };
     let looped = "*filter\n:FORWARD ACCEPT [0:0]\n:A - [0:0]\n-A FORWARD -j A\n-A A -j A\nCOMMIT\n";
     assert!(matches!(build(looped), RulesError::Loop { .. }));

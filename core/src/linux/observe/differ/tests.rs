@@ -10,7 +10,7 @@ use crate::rules::iptables::parse;
 use crate::topology::Mount;
 
 fn ns(name: &str) -> NsName {
-    NsName(name.to_owned())
+    NsName::from(name)
 }
 
 fn ip(text: &str) -> IpAddr {

@@ -31,7 +31,7 @@ impl Ground {
             Object::Proxy(proxy) => Service::Proxy(proxy::serve(ns, &space, proxy)?),
             Object::Reservation(held) => Service::Reservation(proxy::hold(ns, &space, held)?),
             Object::Resolver(resolver) => {
-                let machine = NsName::from(&NodeName(ns.0.clone()).machine());
+                let machine = NsName::from(&NodeName::from(ns.as_str()).machine());
                 let host = Rc::clone(self.space(NsKind::Network, &machine)?);
                 Service::Resolver(Resolver::serve(ns, &space, &host, resolver)?)
             }

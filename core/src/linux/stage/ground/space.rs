@@ -67,7 +67,7 @@ impl Ground {
     /// A user namespace: a machine's has all ids there are and stands beside others'; a container's is below that of its
     /// machine, whose PID namespace its own is to be made in (kernel/pid_namespace.c, create_pid_namespace).
     fn keeper(&self, ns: &NsName, map: &IdMap) -> Result<Keeper, Error> {
-        let machine = NsName::from(&NodeName(ns.0.clone()).machine());
+        let machine = NsName::from(&NodeName::from(ns.as_str()).machine());
         match self.keepers.get(&machine) {
             Some(machine) if map.outside > 0 => machine.nested(map),
             Some(_) | None => Keeper::start(map),

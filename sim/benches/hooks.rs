@@ -1,24 +1,22 @@
-//! What one published port costs: `cargo bench -p seatrial-sim`.
+//! What the packet filter costs by itself: `scripts/bench.sh hooks`.
 //!
-//! A LAN machine asks a container's published port. `hooks` is the packet filter alone, PREROUTING, FORWARD and
-//! POSTROUTING of the Docker host; `probe` is the whole way, from the name of the target to the answer.
+//! PREROUTING, FORWARD and POSTROUTING of a Docker host, for a packet from the LAN to a container's published port.
 #![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a bench may")]
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use divan::{AllocProfiler, Bencher};
 use seatrial_core::addr::IfName;
 use seatrial_core::engine::Engine;
 use seatrial_core::plan::{self, NsName, Object, Plan};
-use seatrial_core::probe::Probe;
 use seatrial_core::rules::{AddrType, Hook, Ruleset};
 use seatrial_core::topology::{compose, trial};
 use seatrial_sim::netfilter::{Context, CtInfo, Netfilter, Routing, Verdict};
 use seatrial_sim::packet::{Checksum, L4, Packet, Payload, Ports, Tcp, TcpFlags};
 use seatrial_sim::seed::Seed;
-use seatrial_sim::world::World;
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -34,30 +32,6 @@ fn plan() -> Plan {
     let files = BTreeMap::from([(path.clone(), COMPOSE.to_owned())]);
     let project = compose::read(&[path], &files, &compose::Options::default()).unwrap();
     plan::plan(&trial::assume(project, Engine::NEWEST).unwrap()).unwrap()
-}
-
-/// Builds a world of the plan.
-#[divan::bench]
-fn build(bencher: Bencher<'_, '_>) {
-    let plan = plan();
-    bencher.bench(|| World::build(&plan, 1));
-}
-
-/// Connects, asks, is answered and closes, in a fresh world.
-#[divan::bench]
-fn probe(bencher: Bencher<'_, '_>) {
-    let world = World::build(&plan(), 1).unwrap();
-    let probe: Probe = "lan -> 203.0.113.10:8080/tcp".parse().unwrap();
-    assert!(world.clone().ask(&probe).to_string().starts_with("reaches web:80"));
-    bencher.with_inputs(|| world.clone()).bench_refs(|world| world.ask(&probe));
-}
-
-/// The same, with every hop written down.
-#[divan::bench]
-fn probe_with_trace(bencher: Bencher<'_, '_>) {
-    let world = World::build(&plan(), 1).unwrap();
-    let probe: Probe = "lan -> 203.0.113.10:8080/tcp".parse().unwrap();
-    bencher.with_inputs(|| world.clone()).bench_refs(|world| world.probe(&probe));
 }
 
 /// The first packet of a flow through the packet filter: tracked, translated, accepted, confirmed.
@@ -88,9 +62,9 @@ struct Host {
 impl Host {
     fn new() -> Self {
         let plan = plan();
-        let host = NsName("host".to_owned());
+        let host = NsName::from("host");
         let here = plan.items.iter().filter(|item| item.ns == host);
-        let rules: Vec<Ruleset> = here.filter_map(|item| rules(&item.object)).collect();
+        let rules: Vec<Arc<Ruleset>> = here.filter_map(|item| rules(&item.object)).collect();
         let bridge = plan.items.iter().find_map(|item| match &item.object {
             Object::Link(link) if link.name.as_str().starts_with("br-") => Some(link.name.clone()),
             _ => None,
@@ -136,9 +110,9 @@ impl Host {
     }
 }
 
-fn rules(object: &Object) -> Option<Ruleset> {
+fn rules(object: &Object) -> Option<Arc<Ruleset>> {
     match object {
-        Object::Rules(ruleset) => Some(ruleset.clone()),
+        Object::Rules(ruleset) => Some(ruleset.clone().into()),
         _ => None,
     }
 }
