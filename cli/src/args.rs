@@ -86,6 +86,9 @@ pub(crate) struct Trace {
     pub(crate) probe: String,
     #[command(flatten)]
     pub(crate) chance: Chance,
+    /// Writes what a sniffer on every device sees to this file, as pcapng: Wireshark and tshark read it
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pcap: Option<PathBuf>,
     /// How to say it
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

@@ -1,5 +1,8 @@
 //! `seatrial trace`: one probe's packets, hop by hop.
 
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
 use std::sync::Arc;
 
 use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics, Source};
@@ -7,7 +10,7 @@ use seatrial_core::plan::{Object, Plan};
 use seatrial_core::probe::{Outcome, Probe};
 use seatrial_core::topology::NodeName;
 use seatrial_sim::trace::Trace;
-use seatrial_sim::world::Answer;
+use seatrial_sim::world::{Answer, World};
 use serde::Serialize;
 
 use crate::args::{self, Format};
@@ -39,7 +42,10 @@ pub(crate) fn run(args: &args::Trace) -> Result<Output, Refusal> {
         input::world(&args.input, &args.options, &args.chance)?;
     let probe = parse(&args.probe)?;
     known(&plan, &probe.from, &args.probe)?;
-    let Answer { outcome, trace } = world.probe(&probe);
+    let Answer { outcome, trace } = match &args.pcap {
+        Some(path) => record(&mut world, &probe, path)?,
+        None => world.probe(&probe),
+    };
     let out = match args.format {
         Format::Text => text(&probe, &outcome, &trace) + &assumed::text(&topology, style::columns()),
         Format::Json => json::pretty(&Document {
@@ -51,6 +57,14 @@ pub(crate) fn run(args: &args::Trace) -> Result<Output, Refusal> {
         })?,
     };
     Ok(Output::answer(out).noting(&diagnostics::warnings(&warnings)))
+}
+
+/// The answer; what a sniffer sees of it goes to a file, over what stood there, as other sniffers do it.
+fn record(world: &mut World, probe: &Probe, path: &Path) -> Result<Answer, Refusal> {
+    let (answer, capture) = world.record(probe);
+    let written = File::create(path).and_then(|file| capture.write_to(BufWriter::new(file)));
+    written.map_err(|e| Refusal::Words(format!("cannot write {}: {e}", path.display())))?;
+    Ok(answer)
 }
 
 fn text(probe: &Probe, outcome: &Outcome, trace: &Trace) -> String {

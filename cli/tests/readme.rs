@@ -38,3 +38,19 @@ fn every_example_of_the_readme_is_what_the_program_prints() {
         assert_eq!(readme, real, "scripts/bless.sh rewrites the examples");
     }
 }
+
+#[test]
+fn every_option_that_the_readme_types_is_one_of_the_programs() {
+    let readme = include_str!("../../README.md");
+    let mut typed = 0;
+    for line in readme.lines().filter_map(|line| line.strip_prefix("seatrial ")) {
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let help = Command::new(env!("CARGO_BIN_EXE_seatrial")).args([command, "--help"]).output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        for option in rest.split_whitespace().filter(|word| word.starts_with("--") && *word != "--") {
+            assert!(help.contains(&format!("{option} <")), "seatrial {command} has no {option}");
+            typed += 1;
+        }
+    }
+    assert!(typed >= 8, "{typed}");
+}

@@ -119,6 +119,7 @@ impl World {
             return self
                 .drop_frame(dev, &framed, "CPU_BACKLOG", |_| "the frame goes round in a loop".to_owned());
         }
+        self.film(dev, Way::Out, &framed);
         if let Some(framed) = self.pass(dev, Way::Out, framed) {
             self.put(dev, framed);
         }
@@ -181,6 +182,7 @@ impl World {
             return self
                 .drop_frame(dev, &framed, "DEV_READY", |w| format!("{} is down", w.devices[dev].name));
         }
+        self.film(dev, Way::In, &framed);
         if self.tapped(dev, &framed) {
             return;
         }

@@ -3,7 +3,7 @@
 //! * [`world`]: a plan, alive: build it, ask it.
 //! * [`packet`]: what travels: small values, no bytes.
 //! * `prefix`: addresses that begin alike.
-//! * [`trace`]: what happened to it, hop by hop.
+//! * [`trace`]: what happened to it, hop by hop; [`capture`]: as bytes, for Wireshark.
 //! * `device`: bridges, cables, macvlan and ipvlan; `wire`: what can go wrong with them.
 //! * `stack`: addresses, routes, neighbours, sockets and protocols of one namespace.
 //! * [`netfilter`]: rules, conntrack and NAT of one namespace.
@@ -13,6 +13,7 @@
 //! * `clock`, [`seed`]: virtual time, and where chance comes from; [`digest`]: whether two runs were the same.
 
 mod arena;
+pub mod capture;
 mod clock;
 mod device;
 pub mod digest;

@@ -13,10 +13,10 @@ use crate::stack::route::Flow;
 use crate::stack::socket::{Owner, SockId, Socket, Sort, Wake};
 use crate::world::World;
 
+mod dns;
+
 /// Where nameservers listen.
 pub(crate) const DNS_PORT: u16 = 53;
-/// What a query or an answer is said to be long, in bytes.
-pub(crate) const QUERY_BYTES: u16 = 48;
 /// How many nameservers of the file are asked (MAXNS).
 const NAMESERVERS: usize = 3;
 
@@ -253,7 +253,8 @@ impl World {
         let to = (server, DNS_PORT);
         self.bind_for(ns, sock, to).is_ok()
             && queries.iter().all(|query| {
-                self.datagram_send(ns, sock, None, to, Payload::Query(*query), QUERY_BYTES).is_ok()
+                let size = Names::len(&self.names.query_bytes(*query));
+                self.datagram_send(ns, sock, None, to, Payload::Query(*query), size).is_ok()
             })
     }
 

@@ -263,7 +263,8 @@ impl Packet {
         let header = match self.l4 {
             L4::Tcp(_) => 20,
             L4::Udp(_) | L4::Icmp(Icmp::Echo { .. } | Icmp::Other { .. }) => 8,
-            L4::Icmp(Icmp::Error { .. }) => 36,
+            // What an error quotes: an IP header, and eight bytes more.
+            L4::Icmp(Icmp::Error { .. }) => 8 + ip + 8,
             L4::Sctp(_) => 12,
             L4::Other(_) => 0,
         };

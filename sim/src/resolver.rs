@@ -7,7 +7,7 @@ use seatrial_core::plan::{Resolver, Upstream};
 
 use crate::arena::{NsId, ResolverId};
 use crate::clock::SECOND;
-use crate::lookup::{Code, DNS_PORT, QUERY_BYTES, Reply};
+use crate::lookup::{Code, DNS_PORT, Names, Reply};
 use crate::packet::Payload;
 use crate::stack::socket::{End, Owner, SockId, Socket, Sort, Wake};
 use crate::world::{Event, World};
@@ -70,7 +70,8 @@ impl World {
     fn resolver_reply(&mut self, resolver: ResolverId, reply: Reply, from: IpAddr, to: End) {
         let (ns, socket) = (self.resolvers[resolver].ns, self.resolvers[resolver].socket);
         let reply = self.names.reply(reply);
-        self.reply(ns, socket, from, to, Payload::Reply(reply), QUERY_BYTES);
+        let size = Names::len(&self.names.reply_bytes(reply));
+        self.reply(ns, socket, from, to, Payload::Reply(reply), size);
     }
 
     /// Asks the next nameserver, until one can be asked or none is left.
@@ -101,8 +102,9 @@ impl World {
         let to = (upstream.address, DNS_PORT);
         self.upstream_close(resolver, token);
         let sock = self.open(ns, Socket::bound(Sort::Udp, Owner::ResolverUpstream(resolver), None, 0));
+        let size = Names::len(&self.names.query_bytes(query));
         let sent = self.bind_for(ns, sock, to).is_ok()
-            && self.datagram_send(ns, sock, None, to, Payload::Query(query), QUERY_BYTES).is_ok();
+            && self.datagram_send(ns, sock, None, to, Payload::Query(query), size).is_ok();
         if let Some(passed) = self.resolvers[resolver].passed.iter_mut().find(|p| p.token == token) {
             passed.upstream = Some((ns, sock));
         }

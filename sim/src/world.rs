@@ -11,6 +11,7 @@ use seatrial_core::probe::{Outcome, Way};
 use seatrial_core::topology::NodeName;
 
 use crate::arena::{Arena, DevId, NodeId, NsId, ProxyId, ResolverId};
+use crate::capture::Shot;
 use crate::clock::{Clock, MS};
 use crate::device::Device;
 use crate::digest::{Digest, Rolling};
@@ -66,6 +67,8 @@ pub struct World {
     pub(crate) concluded: Option<Outcome>,
     /// The trace, while one is written.
     pub(crate) hops: Option<Vec<Hop>>,
+    /// The frames, while a capture is made.
+    pub(crate) tape: Option<Vec<Shot>>,
     /// Drops that are worth a word only if nothing else tells why.
     pub(crate) aside: Option<Hop>,
 }
@@ -109,6 +112,7 @@ impl World {
             question: None,
             concluded: None,
             hops: None,
+            tape: None,
             aside: None,
         }
     }

@@ -15,6 +15,8 @@ use seatrial_core::topology::trial::{self, Entry, Lane, Place, Trial};
 use seatrial_sim::digest::Digest;
 use seatrial_sim::world::{Answer, World};
 
+#[path = "traces/captures.rs"]
+mod captures;
 #[path = "traces/determinism.rs"]
 mod determinism;
 
@@ -48,9 +50,8 @@ enum Told {
     Did(Step),
 }
 
-fn ask(world: &mut World, probe: &Probe) -> Told {
-    Told::Asked(probe.clone(), world.probe(probe))
-}
+/// Asks a world a question.
+type Ask<'a> = dyn FnMut(&mut World, &Probe) -> Answer + 'a;
 
 fn change(world: &mut World, planner: &mut Planner, change: &Change) {
     match change {
@@ -67,9 +68,11 @@ fn change(world: &mut World, planner: &mut Planner, change: &Change) {
     }
 }
 
-fn step(world: &mut World, planner: &mut Planner, step: &Step) -> Option<Told> {
+fn step(world: &mut World, planner: &mut Planner, step: &Step, ask: &mut Ask<'_>) -> Option<Told> {
     match step {
-        Step::Expect(Expectation::Probe(probe, _)) => return Some(ask(world, probe)),
+        Step::Expect(Expectation::Probe(probe, _)) => {
+            return Some(Told::Asked(probe.clone(), ask(world, probe)));
+        }
         Step::Expect(Expectation::Fact(..)) => return None,
         Step::Change(asked) => change(world, planner, asked),
         Step::WaitMs(ms) => world.advance_ms(*ms),
@@ -80,6 +83,10 @@ fn step(world: &mut World, planner: &mut Planner, step: &Step) -> Option<Told> {
 
 /// Every probe of a trial, and every step.
 fn sail(trial: &Trial, seed: u64) -> Voyage {
+    sail_asking(trial, seed, &mut World::probe)
+}
+
+fn sail_asking(trial: &Trial, seed: u64, ask: &mut Ask<'_>) -> Voyage {
     let (mut planner, plan) = Planner::new(&trial.topology).unwrap_or_else(|e| panic!("{e}"));
     let mut world = World::build(&plan, seed).unwrap();
     let mut voyage = Voyage { told: Vec::new(), digests: Vec::new() };
@@ -87,14 +94,15 @@ fn sail(trial: &Trial, seed: u64) -> Voyage {
         match expectation {
             Expectation::Probe(probe, _) => {
                 let mut world = world.clone();
-                voyage.told.push(ask(&mut world, &probe));
+                let answer = ask(&mut world, &probe);
+                voyage.told.push(Told::Asked(probe, answer));
                 voyage.digests.push(world.digest());
             }
             Expectation::Fact(..) => {}
         }
     }
     for line in lines(trial, &trial.steps) {
-        voyage.told.extend(step(&mut world, &mut planner, &line));
+        voyage.told.extend(step(&mut world, &mut planner, &line, ask));
     }
     voyage.digests.push(world.digest());
     voyage
@@ -116,6 +124,18 @@ fn traces(trial: &Trial) -> String {
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").canonicalize().unwrap()
+}
+
+/// Every trial, by path.
+fn trials() -> Vec<PathBuf> {
+    let families = fs::read_dir(fixtures().join("trials")).unwrap().map(|entry| entry.unwrap().path());
+    let families = families.filter(|path| path.is_dir());
+    let files = families.flat_map(|family| fs::read_dir(family).unwrap()).map(|entry| entry.unwrap().path());
+    let mut trials: Vec<PathBuf> =
+        files.filter(|path| path.to_string_lossy().ends_with(".trial.yaml")).collect();
+    trials.sort();
+    assert!(trials.len() > 80, "only {} trials found", trials.len());
+    trials
 }
 
 /// A trial by its path, below the fixtures or not.

@@ -16,6 +16,9 @@ use crate::skb::Skb;
 use crate::trace::Event as Happened;
 use crate::world::World;
 
+/// How long an ABORT's chunk is that gives no cause.
+const ABORT_BYTES: u16 = 4;
+
 impl World {
     /// Sends a datagram from a socket, whose address and port are its own or, unbound, the route's and `from`.
     pub(crate) fn datagram_send(
@@ -116,6 +119,7 @@ impl World {
         let ttl = self.stacks[ns].settings.ttl;
         let l4 = L4::Sctp(Ports { src: ports.dst, dst: ports.src });
         let mut abort = self.fresh(packet(skb.packet.dst, skb.packet.src, ttl, l4));
+        abort.packet.size = ABORT_BYTES;
         abort.meta.ct = skb.meta.ct.answer();
         _ = self.send(ns, abort, Some(skb.packet.dst));
     }

@@ -7,12 +7,13 @@ use seatrial_core::probe::{Ask, NsKind, Outcome, Probe, Target, Unreachable};
 use seatrial_core::topology::NodeName;
 
 use crate::arena::{NodeId, NsId};
+use crate::capture::Capture;
 use crate::clock::{MS, SECOND};
 use crate::packet::{L4, Nonce, Payload, Ports, Tcp, TcpFlags};
 use crate::skb::{Meta, Skb};
 use crate::stack::output::{SendError, packet};
 use crate::stack::socket::{End, Knobs, Owner, SockId, Socket, Sort};
-use crate::trace::{Event as Happened, Trace};
+use crate::trace::{Event as Happened, Hop, Trace};
 use crate::world::World;
 
 /// How long an answer is waited for; longer than ARP takes to give up.
@@ -48,11 +49,26 @@ pub(crate) struct Question {
 impl World {
     /// Asks a question, and tells how the answer came about.
     pub fn probe(&mut self, probe: &Probe) -> Answer {
+        self.follow(probe).0
+    }
+
+    /// The same, with every frame on every device, to the last of the closing connection's.
+    pub fn record(&mut self, probe: &Probe) -> (Answer, Capture) {
+        self.tape = Some(Vec::new());
+        let (answer, hops) = self.follow(probe);
+        let tape = self.tape.take().unwrap_or_default();
+        let capture = Capture::develop(self, &tape, &hops);
+        (answer, capture)
+    }
+
+    /// The answer, and all hops where a capture is made.
+    fn follow(&mut self, probe: &Probe) -> (Answer, Vec<Hop>) {
         self.flights = 0;
         self.aside = None;
         self.hops = Some(Vec::with_capacity(HOPS));
         let outcome = self.inquire(probe);
         let mut hops = self.hops.take().unwrap_or_default();
+        self.hops = self.tape.is_some().then(|| hops.clone());
         if outcome == Outcome::Dropped {
             let last = hops.iter().rposition(|hop| matches!(hop.event, Happened::Drop { .. }));
             match (last, self.aside.take()) {
@@ -71,8 +87,9 @@ impl World {
             }
         }
         self.finish();
+        let all = self.hops.take().unwrap_or_default();
         let devices = self.devices_of(&hops);
-        Answer { outcome, trace: Trace { hops, devices } }
+        (Answer { outcome, trace: Trace { hops, devices } }, all)
     }
 
     /// Asks a question without writing a trace.
@@ -176,7 +193,6 @@ impl World {
 
     /// Closes what the question opened, and lets that be seen by the other side.
     fn finish(&mut self) {
-        self.hops = None;
         if let Some(question) = self.question.take() {
             let (ns, sock) = (question.ns, question.sock);
             if question.connected {

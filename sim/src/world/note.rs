@@ -137,7 +137,8 @@ impl World {
         places
     }
 
-    fn place(&self, dev: DevId) -> Place {
+    /// What a device is to a reader.
+    pub(crate) fn place(&self, dev: DevId) -> Place {
         let device = &self.devices[dev];
         let on_wire = |ns: NsId| self.stacks[ns].node.is_none();
         match &device.kind {

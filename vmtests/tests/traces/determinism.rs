@@ -1,26 +1,9 @@
 //! Chance comes from the seed, and from nowhere else.
 
-use std::fs;
-use std::path::PathBuf;
-
 use seatrial_core::probe::Outcome;
 use seatrial_sim::world::Answer;
 
-use super::{Told, Voyage, fixtures, sail, trial};
-
-/// Every trial, by path.
-fn trials() -> Vec<PathBuf> {
-    let families = fs::read_dir(fixtures().join("trials")).unwrap().map(|entry| entry.unwrap().path());
-    let files = families
-        .filter(|path| path.is_dir())
-        .flat_map(|family| fs::read_dir(family).unwrap())
-        .map(|entry| entry.unwrap().path());
-    let mut trials: Vec<PathBuf> =
-        files.filter(|path| path.to_string_lossy().ends_with(".trial.yaml")).collect();
-    trials.sort();
-    assert!(trials.len() > 80, "only {} trials found", trials.len());
-    trials
-}
+use super::{Told, Voyage, sail, trial, trials};
 
 /// What a person is shown of it, to the byte.
 fn text(voyage: &Voyage) -> String {
