@@ -7,7 +7,7 @@ use seatrial_core::topology::{IpvlanFlag, IpvlanMode, MacvlanMode};
 use crate::arena::{DevId, NsId};
 use crate::packet::{Body, Packet};
 use crate::skb::{Framed, Skb};
-use crate::trace::Event as Happened;
+use crate::trace::{DropReason, Event as Happened};
 use crate::wire::Wire;
 use crate::world::{Event, World};
 
@@ -112,12 +112,14 @@ impl World {
         framed.meta.hops += 1;
         let device = &self.devices[dev];
         if !device.runs() {
-            return self
-                .drop_frame(dev, &framed, "DEV_READY", |w| format!("{} is down", w.devices[dev].name));
+            return self.drop_frame(dev, &framed, DropReason::DevReady, |w| {
+                format!("{} is down", w.devices[dev].name)
+            });
         }
         if framed.meta.hops > HOPS || self.clock.waiting() > BACKLOG {
-            return self
-                .drop_frame(dev, &framed, "CPU_BACKLOG", |_| "the frame goes round in a loop".to_owned());
+            return self.drop_frame(dev, &framed, DropReason::CpuBacklog, |_| {
+                "the frame goes round in a loop".to_owned()
+            });
         }
         self.film(dev, Way::Out, &framed);
         if let Some(framed) = self.pass(dev, Way::Out, framed) {
@@ -150,7 +152,7 @@ impl World {
                 framed.meta.vlan = Some(*id);
                 self.transmit(lower, framed);
             }
-            Kind::Dummy => self.drop_frame(dev, &framed, "NOT_SPECIFIED", |w| {
+            Kind::Dummy => self.drop_frame(dev, &framed, DropReason::NotSpecified, |w| {
                 format!("{} is a dummy: it swallows what it is given", w.devices[dev].name)
             }),
         }
@@ -179,8 +181,9 @@ impl World {
     /// A frame is at a device (`__netif_receive_skb_core`): to whatever sits on top of it, or to its stack.
     pub(crate) fn arrive(&mut self, dev: DevId, mut framed: Framed) {
         if !self.devices[dev].runs() {
-            return self
-                .drop_frame(dev, &framed, "DEV_READY", |w| format!("{} is down", w.devices[dev].name));
+            return self.drop_frame(dev, &framed, DropReason::DevReady, |w| {
+                format!("{} is down", w.devices[dev].name)
+            });
         }
         self.film(dev, Way::In, &framed);
         if self.tapped(dev, &framed) {
@@ -199,7 +202,7 @@ impl World {
         }
         if framed.meta.vlan.is_some() {
             let why = |w: &Self| format!("{} has no VLAN device for its tag", w.devices[dev].name);
-            return self.drop_frame(dev, &framed, "UNHANDLED_PROTO", why);
+            return self.drop_frame(dev, &framed, DropReason::UnhandledProto, why);
         }
         self.take_up(dev, framed);
     }
@@ -223,7 +226,7 @@ impl World {
     /// Another machine's frame: every switch that floods makes some, so that it is worth a word only at the end.
     fn ignored(&mut self, dev: DevId, packet: &Packet, framed: &Framed) {
         let skb = Skb { packet: *packet, meta: framed.meta };
-        self.aside(dev, &skb, "OTHERHOST", |w| {
+        self.aside(dev, &skb, DropReason::OtherHost, |w| {
             format!("{} is not the MAC address of {}", framed.frame.dst, w.devices[dev].name)
         });
     }
@@ -258,7 +261,7 @@ impl World {
         &mut self,
         dev: DevId,
         framed: &Framed,
-        reason: &'static str,
+        reason: DropReason,
         why: impl FnOnce(&Self) -> String,
     ) {
         if let Some(skb) = self.hops.as_ref().and_then(|_| framed.skb()) {

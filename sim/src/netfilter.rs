@@ -17,7 +17,7 @@ use seatrial_core::rules::{AddrType, CtState, Hook, Policy, Protocol, RejectWith
 
 use crate::packet::{Checksum, L4, Packet};
 use crate::seed::Seed;
-use crate::trace::{Event, Hop};
+use crate::trace::{DropReason, Event, Hop};
 
 mod check;
 mod compile;
@@ -40,7 +40,7 @@ use nat::{Applied, Manip};
 use walk::{End, Outcome, Walk};
 
 /// The kernel's name for the reason of every drop by a hook (`nf_hook_slow`, include/net/dropreason-core.h).
-pub const DROP_REASON: &str = "NETFILTER_DROP";
+pub const DROP_REASON: DropReason = DropReason::NetfilterDrop;
 
 /// The rules of one namespace, ready to run, and its conntrack table.
 #[derive(Debug, Clone, Default)]

@@ -16,7 +16,7 @@ use seatrial_core::topology::{NodeName, RouteSpec};
 use crate::packet::{L4, Ports};
 use crate::skb::{Meta, Skb};
 use crate::stack::output::packet;
-use crate::trace::{Event, Hop};
+use crate::trace::{DropReason, Event, Hop};
 use crate::world::{Answer, World};
 
 /// A plan in the making.
@@ -276,7 +276,8 @@ pub(crate) fn reached(hops: &[Hop]) -> Vec<String> {
         if let Event::Cross { ns, .. } = &hop.event {
             return (ns.as_str() != "h").then(|| ns.to_string());
         }
-        let to_host = matches!(hop.event, Event::Drop { reason: "NO_SOCKET", .. }) && hop.ns.as_str() == "h";
+        let to_host =
+            matches!(hop.event, Event::Drop { reason: DropReason::NoSocket, .. }) && hop.ns.as_str() == "h";
         to_host.then(|| "h".to_owned())
     });
     by_cable.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
@@ -295,7 +296,7 @@ pub(crate) fn ask(world: &mut World, line: &str) -> String {
 /// The reason and the words of the drop that a trace ends with.
 pub(crate) fn dropped(answer: &Answer) -> (&'static str, String, String) {
     match answer.trace.hops.last().map(|hop| (&hop.event, hop.ns.to_string())) {
-        Some((Event::Drop { reason, why }, ns)) => (*reason, why.clone(), ns),
+        Some((Event::Drop { reason, why }, ns)) => (reason.as_str(), why.clone(), ns),
         other => panic!("the trace ends with {other:?}"),
     }
 }

@@ -12,9 +12,11 @@ use smol_str::SmolStr;
 use crate::packet::Packet;
 
 pub use brief::Brief;
+pub use reason::DropReason;
 
 mod brief;
 mod flight;
+mod reason;
 mod text;
 
 /// What happened to a probe's packets, in the order it happened.
@@ -171,8 +173,8 @@ pub enum Event {
     },
     /// It went no further.
     Drop {
-        /// The kernel's name for the reason (include/net/dropreason-core.h): NETFILTER_DROP, NO_SOCKET, …
-        reason: &'static str,
+        /// The kernel's name for the reason: NETFILTER_DROP, NO_SOCKET, …
+        reason: DropReason,
         /// What decided it, in words: the rule, the check, the setting.
         why: String,
     },

@@ -11,6 +11,7 @@ use crate::clock::MS;
 use crate::packet::{Body, Checksum, Packet};
 use crate::seed::Seed;
 use crate::skb::Framed;
+use crate::trace::DropReason;
 use crate::world::{Event, World};
 
 /// How many frames wait for a delay or a rate in one direction (netem's limit).
@@ -52,7 +53,7 @@ enum Fate {
     /// It goes on after so many microseconds; whether a bit of it is wrong by then.
     Passes { after_us: u64, marred: bool },
     /// It does not, for this reason and in these words.
-    Lost(&'static str, &'static str),
+    Lost(DropReason, &'static str),
 }
 
 impl Wire {
@@ -117,14 +118,14 @@ impl Faults {
 
     fn fate(&mut self, len: u32, now_us: u64, seed: &mut Seed) -> Fate {
         if self.cut {
-            return Fate::Lost("CUT", "is cut");
+            return Fate::Lost(DropReason::QdiscDrop, "is cut");
         }
         if self.loss > 0 && seed.percent(self.loss) {
-            return Fate::Lost("LOSS", "lost it");
+            return Fate::Lost(DropReason::QdiscDrop, "lost it");
         }
         let marred = self.corrupt > 0 && seed.percent(self.corrupt);
         if self.waiting >= LIMIT {
-            return Fate::Lost("QDISC_DROP", "has 1000 frames waiting");
+            return Fate::Lost(DropReason::QdiscDrop, "has 1000 frames waiting");
         }
         Fate::Passes { after_us: self.hold(len, now_us, seed), marred }
     }
@@ -195,7 +196,7 @@ impl World {
         let Self { devices, seed, .. } = self;
         let wire = devices[dev].wire.as_mut()?;
         let fate = if wire.is_down(now_us) {
-            Fate::Lost("CUT", "is cut just now: it flaps")
+            Fate::Lost(DropReason::QdiscDrop, "is cut just now: it flaps")
         } else {
             wire.toward(way).fate(framed.len(), now_us, seed)
         };
@@ -217,7 +218,7 @@ impl World {
     fn hold(&mut self, dev: DevId, way: Way, for_us: u64, framed: Framed) {
         if let Some(skb) = framed.skb().filter(|_| for_us > 0) {
             // It may outlast the patience of whoever asks.
-            self.aside(dev, &skb, "DELAY", |w| {
+            self.aside(dev, &skb, DropReason::QdiscDrop, |w| {
                 format!("the wire of {} held it for {} ms", w.devices[dev].name, for_us / MS)
             });
         }
@@ -290,11 +291,10 @@ mod tests {
 
     #[test]
     fn a_cut_one_way_lets_the_other_way_pass() {
-        for (fault, reason, at) in [("cut in", "CUT", 1), ("cut out", "CUT", 2), ("loss 100% out", "LOSS", 2)]
-        {
+        for (fault, at) in [("cut in", 1), ("cut out", 2), ("loss 100% out", 2)] {
             let mut world = disturbed(&[fault]);
             let answer = probe(&mut world, "a -> 10.0.0.2:80/udp");
-            assert_eq!(dropped(&answer).0, reason, "{fault}");
+            assert_eq!(dropped(&answer).0, "QDISC_DROP", "{fault}");
             // The question is the first packet, its answer the second.
             assert_eq!(answer.trace.hops.last().unwrap().flight, at, "{fault}");
         }
@@ -352,7 +352,7 @@ mod tests {
             assert_eq!(fate, Fate::Passes { after_us: waits * 100_000, marred: false });
             faults.waiting += 1;
         }
-        assert!(matches!(faults.fate(86, 0, &mut seed), Fate::Lost("QDISC_DROP", _)));
+        assert!(matches!(faults.fate(86, 0, &mut seed), Fate::Lost(DropReason::QdiscDrop, _)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{Device, Kind};
 use crate::arena::DevId;
 use crate::clock::SECOND;
 use crate::skb::Framed;
-use crate::trace::{BridgeTo, Event as Happened};
+use crate::trace::{BridgeTo, DropReason, Event as Happened};
 use crate::world::{Event, World};
 
 /// How long a learned address is believed (BR_DEFAULT_AGEING_TIME).
@@ -79,7 +79,7 @@ impl World {
     pub(crate) fn bridge_receive(&mut self, port: DevId, framed: Framed) {
         if framed.frame.src.is_multicast() || framed.frame.src == MacAddr::ZERO {
             let why = |_: &Self| format!("{} cannot be a sender", framed.frame.src);
-            return self.drop_frame(port, &framed, "MAC_INVALID_SOURCE", why);
+            return self.drop_frame(port, &framed, DropReason::MacInvalidSource, why);
         }
         if let Some(framed) = self.bridge_prerouting(port, framed) {
             self.bridge_decide(port, framed);
@@ -90,7 +90,7 @@ impl World {
     pub(crate) fn bridge_decide(&mut self, port: DevId, framed: Framed) {
         let Some(bridge) = self.bridge_of(port).filter(|b| self.devices[*b].runs()) else {
             let why = |w: &Self| format!("the bridge of {} is down", w.devices[port].name);
-            return self.drop_frame(port, &framed, "DEV_READY", why);
+            return self.drop_frame(port, &framed, DropReason::DevReady, why);
         };
         let now_us = self.clock.now_us();
         let (src, dst) = (framed.frame.src, framed.frame.dst);
@@ -127,7 +127,7 @@ impl World {
     /// To the one port its FDB names; one that may not have it swallows it (`br_forward`).
     fn bridge_to_port(&mut self, bridge: DevId, from: Option<DevId>, out: DevId, framed: Framed) {
         if let Some(why) = self.withheld(from, out) {
-            return self.drop_frame(out, &framed, "NOT_SPECIFIED", |_| why);
+            return self.drop_frame(out, &framed, DropReason::NotSpecified, |_| why);
         }
         self.note_bridged(bridge, from, &framed, |w| BridgeTo::Port(w.devices[out].name.clone()));
         self.bridge_deliver(bridge, from, out, framed);
@@ -151,7 +151,7 @@ impl World {
         let mtu = self.devices[out].mtu;
         if framed.len() > mtu + VLAN_TAG {
             let why = move |w: &Self| format!("longer than the MTU of {}, {mtu}", w.devices[out].name);
-            return self.drop_frame(out, &framed, "PKT_TOO_BIG", why);
+            return self.drop_frame(out, &framed, DropReason::PktTooBig, why);
         }
         if let Some(framed) = self.bridge_forward(bridge, from, out, framed) {
             self.transmit(out, framed);
@@ -300,7 +300,8 @@ mod tests {
             let hops = inject(&mut bridged().world(), "a", src, MacAddr::BROADCAST, "10.0.0.255");
             assert_eq!(reached(&hops), Vec::<String>::new());
             assert!(
-                hops.iter().any(|h| matches!(h.event, Happened::Drop { reason: "MAC_INVALID_SOURCE", .. }))
+                hops.iter()
+                    .any(|h| matches!(h.event, Happened::Drop { reason: DropReason::MacInvalidSource, .. }))
             );
         }
     }

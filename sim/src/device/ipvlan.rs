@@ -10,6 +10,7 @@ use crate::arena::DevId;
 use crate::packet::Body;
 use crate::skb::Framed;
 use crate::stack::route::Flow;
+use crate::trace::DropReason;
 use crate::world::{Event, World};
 
 impl World {
@@ -58,7 +59,7 @@ impl World {
         let path = self.route(ns, &flow).filter(|p| matches!(p.kind, AddrType::Unicast | AddrType::Local));
         match path {
             Some(path) => self.local_out(ns, skb, path),
-            None => self.note_drop(ns, Some(lower), &skb, "IP_OUTNOROUTES", |w| {
+            None => self.note_drop(ns, Some(lower), &skb, DropReason::IpOutNoRoutes, |w| {
                 format!(
                     "{} has no route to {} by {}",
                     w.stacks[ns].name, skb.packet.dst, w.devices[lower].name
@@ -70,7 +71,7 @@ impl World {
     fn ipvlan_to_sibling(&mut self, dev: DevId, sibling: DevId, flag: IpvlanFlag, framed: Framed) {
         if flag == IpvlanFlag::Private {
             let why = |w: &Self| format!("{} is private: siblings do not meet", w.devices[dev].name);
-            return self.drop_frame(dev, &framed, "NOT_SPECIFIED", why);
+            return self.drop_frame(dev, &framed, DropReason::NotSpecified, why);
         }
         self.cross(dev, sibling, framed);
     }

@@ -10,6 +10,7 @@ use crate::packet::{Body, Checksum, Frame};
 use crate::skb::{Framed, NfBridge, Skb};
 use crate::stack::neighbour::Then;
 use crate::stack::route::Input;
+use crate::trace::DropReason;
 use crate::world::World;
 
 impl World {
@@ -19,7 +20,7 @@ impl World {
         if skb.packet.checksum == Checksum::BadIp {
             // `br_validate_ipv4`.
             let why = |_: &Self| "its IP header is not what was sent".to_owned();
-            self.note_drop(ns, Some(port), &skb, "NETFILTER_DROP", why);
+            self.note_drop(ns, Some(port), &skb, DropReason::NetfilterDrop, why);
             return None;
         }
         let original = skb.packet.dst;

@@ -2,6 +2,7 @@
 
 use crate::arena::DevId;
 use crate::skb::Framed;
+use crate::trace::DropReason;
 use crate::world::World;
 
 /// What an Ethernet header and a VLAN tag add to the MTU (`is_skb_forwardable`).
@@ -12,12 +13,12 @@ impl World {
     pub(crate) fn veth_transmit(&mut self, dev: DevId, peer: Option<DevId>, framed: Framed) {
         let Some(peer) = peer.filter(|p| self.devices[*p].runs()) else {
             let why = |w: &Self| format!("the other end of {} is down or gone", w.devices[dev].name);
-            return self.drop_frame(dev, &framed, "NOT_SPECIFIED", why);
+            return self.drop_frame(dev, &framed, DropReason::NotSpecified, why);
         };
         let mtu = self.devices[peer].mtu;
         if framed.len() > mtu + VLAN_TAG {
             let why = move |w: &Self| format!("longer than the MTU of {}, {mtu}", w.devices[peer].name);
-            return self.drop_frame(peer, &framed, "PKT_TOO_BIG", why);
+            return self.drop_frame(peer, &framed, DropReason::PktTooBig, why);
         }
         self.cross(dev, peer, framed);
     }

@@ -328,7 +328,7 @@ fn class(trace: &Trace, hop: &Hop) -> String {
     match rule.map(|h| &h.event) {
         Some(Event::Rule(hit)) => format!("{reason} {} {} {}", hit.table, hit.chain, hit.verdict),
         Some(Event::Policy { table, chain, .. }) => format!("{reason} {table} {chain}"),
-        _ => (*reason).to_owned(),
+        _ => reason.to_string(),
     }
 }
 
@@ -464,7 +464,10 @@ mod tests {
             text: format!("rule {rule}").into(),
             verdict: "DROP".into(),
         };
-        let drop = Event::Drop { reason: "NETFILTER_DROP", why: format!("raw PREROUTING {rule}") };
+        let drop = Event::Drop {
+            reason: crate::trace::DropReason::NetfilterDrop,
+            why: format!("raw PREROUTING {rule}"),
+        };
         let hop = |event| Hop { at_us: 0, flight: 1, ns: NsName::from("host"), device: None, packet, event };
         Trace { hops: vec![hop(Event::Rule(hit)), hop(drop)], ..Trace::default() }
     }

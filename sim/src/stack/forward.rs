@@ -9,6 +9,7 @@ use super::icmp::Reason;
 use super::route::Path;
 use crate::arena::{DevId, NsId};
 use crate::skb::Skb;
+use crate::trace::DropReason;
 use crate::world::World;
 
 impl World {
@@ -16,21 +17,21 @@ impl World {
     pub(crate) fn forward(&mut self, ns: NsId, dev: DevId, mut skb: Skb, path: Path) {
         if skb.packet.ttl <= 1 {
             let why = |w: &Self| format!("its TTL ran out in {}", w.stacks[ns].name);
-            self.note_drop(ns, Some(dev), &skb, "IP_INHDR", why);
+            self.note_drop(ns, Some(dev), &skb, DropReason::IpInHdr, why);
             return self.icmp_error(ns, &skb, Reason::TimeExceeded);
         }
         if let IpAddr::V6(src) = skb.packet.src
             && src.is_unicast_link_local()
         {
             let why = |_: &Self| format!("{src} is not valid beyond its link");
-            self.note_drop(ns, Some(dev), &skb, "IP_INADDRERRORS", why);
+            self.note_drop(ns, Some(dev), &skb, DropReason::IpInAddrErrors, why);
             return self.icmp_error(ns, &skb, Reason::BeyondScope);
         }
         let mtu = self.devices[path.dev].mtu;
         let whole = skb.packet.df || skb.packet.family() == Family::V6;
         if skb.wire_len() > mtu && whole {
             let why = |w: &Self| format!("longer than the MTU of {}, {mtu}", w.devices[path.dev].name);
-            self.note_drop(ns, Some(dev), &skb, "PKT_TOO_BIG", why);
+            self.note_drop(ns, Some(dev), &skb, DropReason::PktTooBig, why);
             return self.icmp_error(ns, &skb, Reason::TooBig { mtu });
         }
         self.note_passage(ns, dev, &skb, &path);

@@ -13,7 +13,7 @@ use super::socket::{Sort, Wake};
 use crate::arena::{DevId, NsId};
 use crate::packet::{Icmp, L4, Packet, Payload, Ports, Quoted};
 use crate::skb::Skb;
-use crate::trace::Event as Happened;
+use crate::trace::{DropReason, Event as Happened};
 use crate::world::World;
 
 /// Why an error is sent, whatever the family's numbers for it.
@@ -135,7 +135,8 @@ impl World {
                 let (local, remote) = ((skb.packet.dst, id), (skb.packet.src, id));
                 match self.stacks[ns].sockets.find(Sort::Echo, local, remote) {
                     Some(sock) => self.datagram_deliver(ns, dev, &skb, sock),
-                    None => self.note_drop(ns, Some(dev), &skb, "NO_SOCKET", |_| "nobody asked".to_owned()),
+                    None => self
+                        .note_drop(ns, Some(dev), &skb, DropReason::NoSocket, |_| "nobody asked".to_owned()),
                 }
             }
             Icmp::Error { kind, code, mtu, quoted } => self.told(ns, dev, &skb, (kind, code, mtu), quoted),
@@ -147,7 +148,7 @@ impl World {
     fn echo(&mut self, ns: NsId, dev: DevId, skb: &Skb, id: u16, seq: u16, everyone: bool) {
         let settings = self.stacks[ns].settings;
         if settings.echo_ignore_all || (everyone && settings.echo_ignore_broadcasts) {
-            return self.note_drop(ns, Some(dev), skb, "NOT_SPECIFIED", |_| {
+            return self.note_drop(ns, Some(dev), skb, DropReason::NotSpecified, |_| {
                 "echo requests are ignored (net.ipv4.icmp_echo_ignore_*)".to_owned()
             });
         }
@@ -173,7 +174,9 @@ impl World {
         let found =
             Sort::of(quoted.protocol).and_then(|sort| self.stacks[ns].sockets.find(sort, local, remote));
         let Some(sock) = found else {
-            return self.note_drop(ns, Some(dev), skb, "NO_SOCKET", |_| "about no packet of ours".to_owned());
+            return self.note_drop(ns, Some(dev), skb, DropReason::NoSocket, |_| {
+                "about no packet of ours".to_owned()
+            });
         };
         let told = Told::by(skb.packet.family(), kind, code);
         self.note_deliver(ns, dev, skb, sock);

@@ -8,6 +8,7 @@ use super::route::Input;
 use crate::arena::{DevId, NsId};
 use crate::packet::{Checksum, L4, Packet};
 use crate::skb::Skb;
+use crate::trace::DropReason;
 use crate::world::World;
 
 impl World {
@@ -15,12 +16,12 @@ impl World {
     pub(crate) fn ip_receive(&mut self, dev: DevId, mut skb: Skb, link_broadcast: bool) {
         let ns = self.devices[dev].ns;
         if skb.packet.family() == Family::V6 && self.stacks[ns].conf(dev).disable_ipv6 {
-            return self.note_drop(ns, Some(dev), &skb, "IPV6DISABLED", |w| {
+            return self.note_drop(ns, Some(dev), &skb, DropReason::Ipv6Disabled, |w| {
                 format!("IPv6 is off on {}", w.devices[dev].name)
             });
         }
         if skb.packet.checksum == Checksum::BadIp {
-            return self.note_drop(ns, Some(dev), &skb, "IP_CSUM", |_| {
+            return self.note_drop(ns, Some(dev), &skb, DropReason::IpCsum, |_| {
                 "its IP header is not what was sent".to_owned()
             });
         }
@@ -38,7 +39,7 @@ impl World {
             Input::Forward(path) => self.forward(ns, dev, skb, path),
             Input::Drop { reason, why } => self.note_drop(ns, Some(dev), &skb, reason, |_| why),
             Input::Unreachable { why } => {
-                self.note_drop(ns, Some(dev), &skb, "IP_INNOROUTES", |_| why);
+                self.note_drop(ns, Some(dev), &skb, DropReason::IpInNoRoutes, |_| why);
                 self.icmp_error(ns, &skb, Reason::NoRoute);
             }
         }
@@ -61,7 +62,7 @@ impl World {
             L4::Udp(ports) | L4::Sctp(ports) => self.datagram_input(ns, dev, skb, ports, everyone),
             L4::Icmp(icmp) => self.icmp_input(ns, dev, skb, icmp, everyone),
             L4::Other(number) => {
-                self.note_drop(ns, Some(dev), &skb, "IP_NOPROTO", |_| {
+                self.note_drop(ns, Some(dev), &skb, DropReason::IpNoProto, |_| {
                     format!("no one speaks protocol {number}")
                 });
                 if !everyone {
@@ -74,13 +75,13 @@ impl World {
 
 /// The reason by which a transport drops a packet whose checksum is wrong (include/net/dropreason-core.h); SCTP has none
 /// of its own, and what nobody speaks nobody checks.
-const fn wrong_sum(packet: &Packet) -> Option<&'static str> {
+const fn wrong_sum(packet: &Packet) -> Option<DropReason> {
     match (packet.checksum, packet.l4) {
         (Checksum::Good, _) | (_, L4::Other(_)) => None,
-        (Checksum::BadIp | Checksum::BadL4, L4::Tcp(_)) => Some("TCP_CSUM"),
-        (Checksum::BadIp | Checksum::BadL4, L4::Udp(_)) => Some("UDP_CSUM"),
-        (Checksum::BadIp | Checksum::BadL4, L4::Icmp(_)) => Some("ICMP_CSUM"),
-        (Checksum::BadIp | Checksum::BadL4, L4::Sctp(_)) => Some("SKB_CSUM"),
+        (Checksum::BadIp | Checksum::BadL4, L4::Tcp(_)) => Some(DropReason::TcpCsum),
+        (Checksum::BadIp | Checksum::BadL4, L4::Udp(_)) => Some(DropReason::UdpCsum),
+        (Checksum::BadIp | Checksum::BadL4, L4::Icmp(_)) => Some(DropReason::IcmpCsum),
+        (Checksum::BadIp | Checksum::BadL4, L4::Sctp(_)) => Some(DropReason::SkbCsum),
     }
 }
 

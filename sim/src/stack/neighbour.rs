@@ -12,7 +12,7 @@ use crate::arena::{DevId, NsId};
 use crate::clock::SECOND;
 use crate::packet::{Body, Frame, NeighbourMessage};
 use crate::skb::{Framed, Meta, Skb};
-use crate::trace::Event as Happened;
+use crate::trace::{DropReason, Event as Happened};
 use crate::world::{Event, World};
 
 /// How often a neighbour is asked for, by everyone or itself, before it has failed (mcast_solicit, ucast_solicit).
@@ -93,7 +93,7 @@ impl World {
             entry.queue.push((skb.clone(), then));
             if let Some((old, _)) = dropped {
                 let why = |_: &Self| format!("too many packets wait for {next_hop}");
-                self.note_drop(ns, Some(dev), &old, "NEIGH_QUEUEFULL", why);
+                self.note_drop(ns, Some(dev), &old, DropReason::NeighQueueFull, why);
             }
             if !asking {
                 self.note(ns, Some(dev), &skb, |_| Happened::Neighbour {
@@ -167,7 +167,7 @@ impl World {
             let text = format!("{address} does not answer");
             self.note(ns, Some(dev), &skb, |_| Happened::Neighbour { text });
             let why = |w: &Self| format!("nobody on {} has {address}", w.devices[dev].name);
-            self.note_drop(ns, Some(dev), &skb, "NEIGH_FAILED", why);
+            self.note_drop(ns, Some(dev), &skb, DropReason::NeighFailed, why);
             self.icmp_error(ns, &skb, Reason::NoNeighbour);
         }
     }

@@ -13,7 +13,7 @@ use super::route::{Flow, Path};
 use crate::arena::{DevId, NsId};
 use crate::packet::{Checksum, L4, Packet, Payload};
 use crate::skb::{Meta, Skb};
-use crate::trace::Event as Happened;
+use crate::trace::{DropReason, Event as Happened};
 use crate::world::World;
 
 /// Why a packet cannot even begin, in the words of the system call.
@@ -41,13 +41,13 @@ pub(crate) enum SendError {
 
 impl SendError {
     /// The error's number, as the drop's reason.
-    pub(crate) const fn errno(&self) -> &'static str {
+    pub(crate) const fn errno(&self) -> DropReason {
         match self {
-            Self::NoRoute(_) => "ENETUNREACH",
-            Self::NotOurs(_) | Self::NoSource(_) => "EADDRNOTAVAIL",
-            Self::Localnet(..) => "EINVAL",
-            Self::Broadcast(_) => "EACCES",
-            Self::TooBig(_) => "EMSGSIZE",
+            Self::NoRoute(_) => DropReason::Enetunreach,
+            Self::NotOurs(_) | Self::NoSource(_) => DropReason::Eaddrnotavail,
+            Self::Localnet(..) => DropReason::Einval,
+            Self::Broadcast(_) => DropReason::Eacces,
+            Self::TooBig(_) => DropReason::Emsgsize,
         }
     }
 }
@@ -88,7 +88,7 @@ impl World {
             match self.route_output(ns, &Flow::of(&skb.packet)) {
                 Ok((again, _)) => path = again,
                 Err(error) => {
-                    return self.note_drop(ns, Some(path.dev), &skb, "NETFILTER_DROP", |_| {
+                    return self.note_drop(ns, Some(path.dev), &skb, DropReason::NetfilterDrop, |_| {
                         format!("OUTPUT sent it elsewhere, and then: {error}")
                     });
                 }
@@ -109,7 +109,7 @@ impl World {
         if skb.wire_len() > mtu {
             if skb.packet.df {
                 let why = |w: &Self| format!("longer than the MTU of {}, {mtu}", w.devices[path.dev].name);
-                self.note_drop(ns, Some(path.dev), &skb, "PKT_TOO_BIG", why);
+                self.note_drop(ns, Some(path.dev), &skb, DropReason::PktTooBig, why);
                 return self.icmp_error(ns, &skb, Reason::TooBig { mtu });
             }
             skb.meta.piece = Some(mtu);

@@ -13,6 +13,7 @@ use crate::arena::{DevId, NsId};
 use crate::packet::Packet;
 use crate::prefix::Prefix;
 use crate::skb::Skb;
+use crate::trace::DropReason;
 use crate::world::World;
 
 /// The table of the namespace's own addresses (RT_TABLE_LOCAL).
@@ -81,7 +82,7 @@ pub(crate) enum Input {
     /// It goes on.
     Forward(Path),
     /// It is not believed, or not forwarded.
-    Drop { reason: &'static str, why: String },
+    Drop { reason: DropReason, why: String },
     /// There is no way, and its sender is told.
     Unreachable { why: String },
 }
@@ -195,21 +196,21 @@ impl Stack {
     }
 
     /// Why a source is not believed, if it is not (`fib_validate_source`).
-    fn doubted(&self, dev: DevId, packet: &Packet, dev_name: &IfName) -> Option<(&'static str, String)> {
+    fn doubted(&self, dev: DevId, packet: &Packet, dev_name: &IfName) -> Option<(DropReason, String)> {
         let (all, conf) = (self.settings.all, self.conf(dev));
         let strictness = all.rp_filter.max(conf.rp_filter);
         let src = packet.src;
         let mark = if all.src_valid_mark || conf.src_valid_mark { packet.mark } else { 0 };
         let accept_local = all.accept_local || conf.accept_local;
         if self.is_local(src) && !accept_local {
-            return Some(("IP_LOCAL_SOURCE", format!("{src} is an address of {} itself", self.name)));
+            return Some((DropReason::IpLocalSource, format!("{src} is an address of {} itself", self.name)));
         }
         if strictness == 0 {
             return None;
         }
         let filtered = || {
             let why = format!("rp_filter={strictness} on {dev_name}: no route back to {src} by it");
-            Some(("IP_RPFILTER", why))
+            Some((DropReason::IpRpFilter, why))
         };
         let back = Flow { dst: src, src: Some(packet.dst), iif: None, oif: None, mark };
         match self.fib.lookup(&back) {
@@ -251,7 +252,7 @@ impl World {
             let why = format!("{} has no route to {}", stack.name, packet.dst);
             return match (forwards, packet.family()) {
                 (true, _) | (false, Family::V6) => Input::Unreachable { why },
-                (false, Family::V4) => Input::Drop { reason: "IP_INADDRERRORS", why: off() },
+                (false, Family::V4) => Input::Drop { reason: DropReason::IpInAddrErrors, why: off() },
             };
         };
         let doubted = || (packet.family() == Family::V4).then(|| stack.doubted(dev, packet, name)).flatten();
@@ -259,18 +260,18 @@ impl World {
             return doubted().map_or(Input::Local, |(reason, why)| Input::Drop { reason, why });
         }
         if !forwards {
-            return Input::Drop { reason: "IP_INADDRERRORS", why: off() };
+            return Input::Drop { reason: DropReason::IpInAddrErrors, why: off() };
         }
         if path.kind != AddrType::Unicast {
             let why = format!("{} is no address to forward to", packet.dst);
-            return Input::Drop { reason: "IP_INVALID_DEST", why };
+            return Input::Drop { reason: DropReason::IpInvalidDest, why };
         }
         doubted().map_or(Input::Forward(path), |(reason, why)| Input::Drop { reason, why })
     }
 }
 
 /// Addresses that no packet from outside may have (F5, V2).
-fn martian(stack: &Stack, dev: DevId, packet: &Packet, name: &IfName) -> Option<(&'static str, String)> {
+fn martian(stack: &Stack, dev: DevId, packet: &Packet, name: &IfName) -> Option<(DropReason, String)> {
     let (src, dst) = (packet.src, packet.dst);
     if name.as_str() == "lo" {
         return None;
@@ -279,19 +280,22 @@ fn martian(stack: &Stack, dev: DevId, packet: &Packet, name: &IfName) -> Option<
         (IpAddr::V4(s), IpAddr::V4(d)) => {
             let everyone = d.is_broadcast() || (s.is_unspecified() && d.is_unspecified());
             if s.is_multicast() || s.is_broadcast() || (s.octets()[0] == 0 && !everyone) {
-                return Some(("IP_INVALID_SOURCE", format!("{src} cannot be a sender")));
+                return Some((DropReason::IpInvalidSource, format!("{src} cannot be a sender")));
             }
             if d.octets()[0] == 0 && !everyone {
-                return Some(("IP_INVALID_DEST", format!("{dst} cannot be a receiver")));
+                return Some((DropReason::IpInvalidDest, format!("{dst} cannot be a receiver")));
             }
             let localnet = stack.conf(dev).localnet(stack.settings.all);
             let loopback = [dst, src].into_iter().find(|a| a.is_loopback()).filter(|_| !localnet);
             loopback.map(|a| {
-                ("IP_LOCALNET", format!("{a} is a loopback address, and {name} has route_localnet=0"))
+                (
+                    DropReason::IpLocalnet,
+                    format!("{a} is a loopback address, and {name} has route_localnet=0"),
+                )
             })
         }
         (IpAddr::V6(s), IpAddr::V6(d)) if s.is_loopback() || d.is_loopback() || s.is_multicast() => {
-            Some(("IP_INADDRERRORS", format!("{src} to {dst} cannot come in by {name}")))
+            Some((DropReason::IpInAddrErrors, format!("{src} to {dst} cannot come in by {name}")))
         }
         (IpAddr::V6(_), IpAddr::V6(_)) | (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
             None

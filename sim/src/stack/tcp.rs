@@ -12,7 +12,7 @@ use crate::arena::{DevId, NsId};
 use crate::clock::{MS, SECOND};
 use crate::packet::{L4, Payload, Ports, Tcp, TcpFlags};
 use crate::skb::Skb;
-use crate::trace::Event as Happened;
+use crate::trace::{DropReason, Event as Happened};
 use crate::world::{Event, World};
 
 /// Before the first segment is sent again while there is no measure of the path (TCP_TIMEOUT_INIT).
@@ -218,14 +218,14 @@ impl World {
         let Some(sock) = found else {
             let none = format!("no socket is bound to tcp {}", tcp.ports.dst);
             self.note(ns, Some(dev), &skb, |_| Happened::Answer { what: format!("RST: {none}") });
-            self.aside(dev, &skb, "NO_SOCKET", |_| none);
+            self.aside(dev, &skb, DropReason::NoSocket, |_| none);
             return self.tcp_reset(ns, &skb);
         };
         if self.socket_owner(ns, sock) == Some(Owner::Reservation) {
             let why = |_: &Self| {
                 format!("port {} is held and not served: the socket's filter drops all", tcp.ports.dst)
             };
-            return self.note_drop(ns, Some(dev), &skb, "SOCKET_FILTER", why);
+            return self.note_drop(ns, Some(dev), &skb, DropReason::SocketFilter, why);
         }
         self.note_deliver(ns, dev, &skb, sock);
         self.tcp_segment(ns, sock, &skb, tcp);

@@ -13,7 +13,7 @@ use super::socket::{End, Owner, SockId, Sort, Wake};
 use crate::arena::{DevId, NsId};
 use crate::packet::{Icmp, L4, Payload, Ports};
 use crate::skb::Skb;
-use crate::trace::Event as Happened;
+use crate::trace::{DropReason, Event as Happened};
 use crate::world::World;
 
 /// How long an ABORT's chunk is that gives no cause.
@@ -76,7 +76,7 @@ impl World {
             let why = |_: &Self| {
                 format!("port {} is held and not served: the socket's filter drops all", ports.dst)
             };
-            return self.note_drop(ns, Some(dev), &skb, "SOCKET_FILTER", why);
+            return self.note_drop(ns, Some(dev), &skb, DropReason::SocketFilter, why);
         }
         self.datagram_deliver(ns, dev, &skb, sock);
     }
@@ -112,7 +112,7 @@ impl World {
         }
         let none = format!("no socket is bound to {} {}", sort.as_str(), ports.dst);
         if skb.packet.payload == Payload::Empty || sort != Sort::Sctp {
-            self.note_drop(ns, Some(dev), skb, "NO_SOCKET", |_| none);
+            self.note_drop(ns, Some(dev), skb, DropReason::NoSocket, |_| none);
             return self.icmp_error(ns, skb, Reason::NoPort);
         }
         self.note(ns, Some(dev), skb, |_| Happened::Answer { what: format!("ABORT: {none}") });

@@ -11,7 +11,7 @@ use crate::arena::{DevId, NsId};
 use crate::device::Kind;
 use crate::skb::Skb;
 use crate::stack::socket::{Owner, SockId, Wake};
-use crate::trace::{Event as Happened, Hop, Place};
+use crate::trace::{DropReason, Event as Happened, Hop, Place};
 use crate::world::{Event, World};
 
 impl World {
@@ -35,7 +35,7 @@ impl World {
         ns: NsId,
         dev: Option<DevId>,
         skb: &Skb,
-        reason: &'static str,
+        reason: DropReason,
         why: impl FnOnce(&Self) -> String,
     ) {
         self.note(ns, dev, skb, |w| Happened::Drop { reason, why: why(w) });
@@ -46,7 +46,7 @@ impl World {
         &mut self,
         dev: DevId,
         skb: &Skb,
-        reason: &'static str,
+        reason: DropReason,
         why: impl FnOnce(&Self) -> String,
     ) {
         if self.hops.is_some() {
