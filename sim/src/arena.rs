@@ -79,6 +79,12 @@ impl<I: Id, T> Arena<I, T> {
         (0..).map(I::from_position).zip(&self.items)
     }
 
+    /// Everything, oldest first, to be changed.
+    #[cfg(test)]
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.items.iter_mut()
+    }
+
     /// The first for which `is` holds.
     pub(crate) fn find(&self, is: impl Fn(&T) -> bool) -> Option<I> {
         self.iter().find(|(_, item)| is(item)).map(|(id, _)| id)

@@ -46,6 +46,13 @@ impl<E> Clock<E> {
         self.soon.len() + self.later.len()
     }
 
+    /// What waits, in no order.
+    #[cfg(test)]
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &E> {
+        let later = self.later.iter().map(|Reverse(scheduled)| scheduled);
+        self.soon.iter().chain(later).map(|scheduled| &scheduled.event)
+    }
+
     /// Lets `event` happen `delay_us` from now.
     pub(crate) fn after(&mut self, delay_us: u64, event: E) {
         let at_us = self.now_us.saturating_add(delay_us);

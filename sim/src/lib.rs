@@ -22,6 +22,8 @@ pub mod namespaces;
 pub mod netfilter;
 pub mod packet;
 mod prefix;
+#[cfg(test)]
+mod properties;
 mod proxy;
 pub mod questions;
 mod resolver;

@@ -237,6 +237,12 @@ impl Netfilter {
         verdict
     }
 
+    /// Lets conntrack see no clash.
+    #[cfg(test)]
+    pub(crate) const fn blind(&mut self) {
+        self.table.blind = true;
+    }
+
     /// Sets conntrack's settings: `nf_conntrack_max`, where 0 is no bound, and `nf_conntrack_checksum`.
     pub(crate) const fn tune(&mut self, settings: Tuning) {
         self.table.tune(settings);

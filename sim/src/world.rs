@@ -71,6 +71,12 @@ pub struct World {
     pub(crate) tape: Option<Vec<Shot>>,
     /// Drops that are worth a word only if nothing else tells why.
     pub(crate) aside: Option<Hop>,
+    /// Who looks at every event.
+    #[cfg(test)]
+    pub(crate) watch: Option<Box<crate::properties::watch::Watch>>,
+    /// A mistake for them to find.
+    #[cfg(test)]
+    pub(crate) planted: Option<crate::properties::Bug>,
 }
 
 /// Something that is to happen.
@@ -114,6 +120,10 @@ impl World {
             hops: None,
             tape: None,
             aside: None,
+            #[cfg(test)]
+            watch: None,
+            #[cfg(test)]
+            planted: None,
         }
     }
 
@@ -152,12 +162,17 @@ impl World {
             }
             let Some(event) = self.clock.next(until_us) else { break };
             self.digest.take(self.clock.now_us(), &event);
+            #[cfg(test)]
+            if let Some(watch) = self.watch.take() {
+                crate::properties::watch::over(watch, self, event);
+                continue;
+            }
             self.happen(event);
         }
         self.clock.advance_to(until_us);
     }
 
-    fn happen(&mut self, event: Event) {
+    pub(crate) fn happen(&mut self, event: Event) {
         match event {
             Event::Receive(dev, framed) => {
                 self.cause = framed.meta.flight;

@@ -39,7 +39,7 @@ impl Bridge {
     }
 
     /// Notes that `mac` is behind `port`; an address that moves is believed at once.
-    fn learn(&mut self, mac: MacAddr, port: DevId, now_us: u64) {
+    pub(crate) fn learn(&mut self, mac: MacAddr, port: DevId, now_us: u64) {
         self.fdb.insert(mac, Learned { port, at_us: now_us });
     }
 
@@ -47,6 +47,12 @@ impl Bridge {
     fn find(&self, mac: MacAddr, now_us: u64) -> Option<DevId> {
         let learned = self.fdb.get(&mac)?;
         (now_us < learned.at_us.saturating_add(AGEING_US)).then_some(learned.port)
+    }
+
+    /// Who was learned behind which port.
+    #[cfg(test)]
+    pub(crate) fn learned(&self) -> impl Iterator<Item = (MacAddr, DevId)> {
+        self.fdb.iter().map(|(mac, learned)| (*mac, learned.port))
     }
 
     /// Forgets a port and all that is behind it.

@@ -36,6 +36,10 @@ impl World {
         }
         self.note_passage(ns, dev, &skb, &path);
         skb.packet.ttl -= 1;
+        #[cfg(test)]
+        if self.planted == Some(crate::properties::Bug::Undying) {
+            skb.packet.ttl += 1;
+        }
         if self.hook(ns, Hook::Forward, &mut skb, Some(dev), Some(path.dev)) {
             self.ip_output(ns, skb, path);
         }

@@ -63,6 +63,12 @@ pub(crate) enum Then {
 }
 
 impl Neighbour {
+    /// Packets that wait for it.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Skb> {
+        self.queue.iter().map(|(skb, _)| skb)
+    }
+
     /// One that was written down and is never asked for.
     pub(crate) const fn permanent(mac: MacAddr) -> Self {
         Self { state: State::Permanent(mac), queue: Vec::new(), timer: 0 }
