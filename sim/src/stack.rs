@@ -23,6 +23,8 @@ pub(crate) mod socket;
 pub(crate) mod sockets;
 pub(crate) mod sysctl;
 pub(crate) mod tcp;
+#[cfg(test)]
+mod tests;
 pub(crate) mod udp;
 
 use address::Inet;

@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_mtu_is_the_devices_own_until_it_is_healed() {
+    fn b5_a_smaller_mtu_is_the_devices_own_until_it_is_healed() {
         let mtu = |world: &World| {
             let ns = world.spaces[&seatrial_core::plan::NsName::from("b")];
             world.devices[world.device(ns, &name("eth0")).unwrap()].mtu

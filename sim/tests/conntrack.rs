@@ -105,7 +105,7 @@ fn entry(netfilter: &Netfilter) -> String {
 }
 
 #[test]
-fn c9_conntrack_follows_tcp_as_linux_does() {
+fn c9_c10_conntrack_follows_tcp_as_linux_does() {
     let rules = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m conntrack --ctstate INVALID\nCOMMIT\n";
     let rules = [iptables::parse(rules, Family::V4).unwrap().into()];
     let text = include_str!("../../fixtures/conntrack/tcp.txt");

@@ -345,7 +345,7 @@ mod tests {
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
     #[test]
-    fn b3_a_learned_address_is_forgotten_after_300_seconds() {
+    fn b1_b3_a_learned_address_is_forgotten_after_300_seconds() {
         let mut bridge = Bridge::default();
         let port = DevId::from_position(7);
         bridge.learn(MAC, port, 1000);

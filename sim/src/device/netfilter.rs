@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn x2_a_bridged_packet_passes_forward_from_the_bridge_to_the_bridge() {
+    fn x1_x2_x5_a_bridged_packet_passes_forward_from_the_bridge_to_the_bridge() {
         for (rule, outcome) in [
             ("-A FORWARD -i br -o br -j DROP", "dropped"),
             ("-A FORWARD -i br -o br -p tcp -j REJECT --reject-with tcp-reset", "refused"),

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn dnat_and_masquerade_are_undone_for_the_answer() {
+    fn h10_n3_dnat_and_masquerade_are_undone_for_the_answer() {
         let nat = "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n\
             -A PREROUTING -d 10.0.0.254/32 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.0.1.2:80\n\
             -A POSTROUTING -o eth1 -j MASQUERADE\nCOMMIT\n";

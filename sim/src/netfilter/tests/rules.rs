@@ -52,7 +52,7 @@ fn h4_a_target_that_only_watches_or_marks_goes_on() {
 }
 
 #[test]
-fn h5_an_accept_ends_only_its_own_base_chain() {
+fn h5_h6_an_accept_ends_only_its_own_base_chain() {
     let mut host = Host::new(
         "*mangle\n:FORWARD ACCEPT [0:0]\n-A FORWARD -j ACCEPT\nCOMMIT\n*filter\n:FORWARD DROP [0:0]\nCOMMIT\n\
          *security\n:FORWARD ACCEPT [0:0]\n-A FORWARD -j ACCEPT\nCOMMIT\n",
