@@ -306,10 +306,11 @@ impl Run<'_, '_> {
             Verdict::Drop(_) => self.table.discard(id),
             Verdict::Reject(with, _) => {
                 self.table.discard(id);
+                let timeouts = self.table.timeouts();
                 if let Some(entry) = self.table.get_mut(id)
                     && with == RejectWith::TcpReset
                 {
-                    tcp::set_closing(entry, self.scene.now_us);
+                    tcp::set_closing(entry, &timeouts, self.scene.now_us);
                 }
             }
         }

@@ -18,22 +18,17 @@ use crate::seed::Seed;
 pub(super) mod entry;
 pub(super) mod icmp;
 pub(super) mod tcp;
+mod timeouts;
 pub(super) mod tuple;
 
 pub(super) use entry::{Entry, State, Status};
+pub(super) use timeouts::Timeouts;
 use tuple::{Direction, Tuple};
 
 /// Microseconds of a second.
 pub(super) const SECOND_US: u64 = 1_000_000;
 /// How long an entry that is not in the table outlives its packet.
 const LIMBO_US: u64 = SECOND_US;
-/// Timeouts in seconds (`nf_conntrack_udp_timeout` and its likes).
-const UDP_S: u64 = 30;
-const UDP_STREAM_S: u64 = 120;
-const ICMP_S: u64 = 30;
-const GENERIC_S: u64 = 600;
-/// SCTP's in COOKIE_WAIT: an INIT and its answer are all that is modelled.
-const SCTP_S: u64 = 3;
 /// How long both ends of a UDP flow must talk before it is a stream.
 const UDP_STREAM_FROM_US: u64 = 2 * SECOND_US;
 /// `nf_conntrack_max` of a machine with more than 4 GiB.
@@ -46,11 +41,12 @@ pub(crate) struct Tuning {
     pub(crate) max: usize,
     /// `nf_conntrack_checksum`: whether a packet that comes in with a wrong checksum is INVALID.
     pub(crate) checksum: bool,
+    pub(crate) timeouts: Timeouts,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { max: MAX, checksum: true }
+        Self { max: MAX, checksum: true, timeouts: Timeouts::default() }
     }
 }
 /// How many places `early_drop` looks at for an entry to sacrifice.
@@ -124,6 +120,10 @@ impl Table {
         self.tuning = tuning;
     }
 
+    pub(super) const fn timeouts(&self) -> Timeouts {
+        self.tuning.timeouts
+    }
+
     pub(super) const fn checks_sums(&self) -> bool {
         self.tuning.checksum
     }
@@ -182,12 +182,13 @@ impl Table {
                 Err(why) => return Some(why),
             },
         };
+        let timeouts = self.timeouts();
         let entry = self.get_mut(id)?;
         let state = match direction {
             Direction::Original if !entry.has(Status::SEEN_REPLY) => Progress::New,
             Direction::Original | Direction::Reply => Progress::Established,
         };
-        let fate = follow(entry, packet, direction, now_us);
+        let fate = follow(entry, packet, direction, &timeouts, now_us);
         match fate {
             tcp::Fate::Accept | tcp::Fate::Kill => {
                 if direction == Direction::Reply {
@@ -437,10 +438,16 @@ const fn source(tuple: &Tuple) -> Source {
 }
 
 /// Lets the protocol's tracker see the packet.
-fn follow(entry: &mut Entry, packet: &Packet, direction: Direction, now_us: u64) -> tcp::Fate {
+fn follow(
+    entry: &mut Entry,
+    packet: &Packet,
+    direction: Direction,
+    timeouts: &Timeouts,
+    now_us: u64,
+) -> tcp::Fate {
     let timeout_s = match (packet.l4, entry.protocol) {
         (L4::Tcp(header), State::Tcp(_)) => {
-            return tcp::track(entry, &header, packet.size, direction, now_us);
+            return tcp::track(entry, &header, packet.size, direction, timeouts, now_us);
         }
         (L4::Udp(_), State::Udp { stream_from_us }) => {
             // A stream only where both ends still talk after two seconds.
@@ -448,12 +455,13 @@ fn follow(entry: &mut Entry, packet: &Packet, direction: Direction, now_us: u64)
             if stream && !entry.has(Status::NAT_CLASH) {
                 entry.status.set(Status::ASSURED);
             }
-            if stream { UDP_STREAM_S } else { UDP_S }
+            if stream { timeouts.udp_stream } else { timeouts.udp }
         }
-        (L4::Icmp(_), _) => ICMP_S,
-        (L4::Sctp(_), _) => SCTP_S,
-        (L4::Tcp(_) | L4::Udp(_) | L4::Other(_), _) => GENERIC_S,
+        (L4::Icmp(_), _) if packet.src.is_ipv4() => timeouts.icmp,
+        (L4::Icmp(_), _) => timeouts.icmpv6,
+        (L4::Sctp(_), _) => timeouts.sctp_cookie_wait,
+        (L4::Tcp(_) | L4::Udp(_) | L4::Other(_), _) => timeouts.generic,
     };
-    entry.refresh(timeout_s * SECOND_US, now_us);
+    entry.refresh(u64::from(timeout_s) * SECOND_US, now_us);
     tcp::Fate::Accept
 }

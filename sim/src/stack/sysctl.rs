@@ -140,7 +140,12 @@ impl Stack {
                 self.tune();
             }
             "net.ipv4.ip_local_port_range" => settings.ports = range(value)?,
-            _ => return Err(UNKNOWN.to_owned()),
+            _ => {
+                let timeout = key.strip_prefix("net.netfilter.nf_conntrack_");
+                let timeout = timeout.and_then(|name| settings.conntrack.timeouts.named(name));
+                *timeout.ok_or(UNKNOWN)? = number(value)?;
+                self.tune();
+            }
         }
         Ok(())
     }

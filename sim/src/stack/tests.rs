@@ -386,3 +386,17 @@ fn v5_reject_says_port_unreachable_or_what_it_is_told_to() {
     assert_eq!(rejected(" --reject-with icmp6-adm-prohibited"), "unreachable (prohibited)");
     assert_eq!(rejected(" --reject-with icmp6-addr-unreachable"), "unreachable (host)");
 }
+
+#[test]
+fn c6_timeouts_are_settings_of_a_namespace() {
+    let states = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m conntrack --ctstate NEW -j ACCEPT\nCOMMIT\n";
+    let bed = routed().listen("b", "9/udp").rules("r", states);
+    let mut world = bed.clone().sysctl("r", "net.netfilter.nf_conntrack_udp_timeout=7").world();
+    ask(&mut world, "a -> 10.0.1.2:9/udp");
+    let entries = |world: &World| world.conntrack(&NsName::from("r"));
+    assert!(entries(&world)[0].starts_with("udp      17 6 "), "{:?}", entries(&world));
+    world.advance_ms(7_000);
+    assert_eq!(entries(&world), Vec::<String>::new());
+    let unknown = bed.sysctl("r", "net.netfilter.nf_conntrack_udp_timeout_of_nothing=7").plan();
+    assert!(World::build(&unknown, 1).is_err());
+}

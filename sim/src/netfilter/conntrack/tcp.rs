@@ -5,6 +5,7 @@
 
 use super::SECOND_US;
 use super::entry::{Entry, State as ProtocolState, Status};
+use super::timeouts::Timeouts;
 use super::tuple::Direction;
 use crate::packet::{self, TcpFlags};
 
@@ -18,9 +19,6 @@ use window::{Fit, Side};
 const WINDOW: u32 = 65535;
 /// `nf_conntrack_tcp_max_retrans`.
 const MAX_RETRANSMISSIONS: u8 = 3;
-/// `nf_conntrack_tcp_timeout_max_retrans` and `nf_conntrack_tcp_timeout_unacknowledged`, in seconds.
-const RETRANSMISSION_S: u64 = 300;
-const UNACKNOWLEDGED_S: u64 = 300;
 
 /// A connection's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,19 +93,6 @@ impl Segment {
         let end = tcp.seq.wrapping_add(u32::from(size) + u32::from(syn) + u32::from(fin));
         let (acks, rst) = (has(TcpFlags::ACK), has(TcpFlags::RST));
         Self { class: Class::of(tcp.flags), direction, syn, acks, rst, seq: tcp.seq, ack: tcp.ack, end }
-    }
-}
-
-impl State {
-    /// How long an entry in this state lives, in seconds.
-    const fn timeout_s(self) -> u64 {
-        match self {
-            Self::None | Self::SynSent | Self::FinWait | Self::TimeWait | Self::SynSent2 => 120,
-            Self::SynRecv | Self::CloseWait => 60,
-            Self::Established => 432_000,
-            Self::LastAck => 30,
-            Self::Close => 10,
-        }
     }
 }
 
@@ -278,26 +263,27 @@ impl Tcp {
     }
 
     /// Goes over to a state; the answer is how long the entry lives now, in seconds.
-    fn enter(&mut self, old: State, new: State, segment: &Segment) -> u64 {
+    fn enter(&mut self, old: State, new: State, segment: &Segment, timeouts: &Timeouts) -> u32 {
         self.last.class = segment.class;
         self.last.direction = segment.direction;
         self.state = new;
         if old != new && new == State::FinWait {
             self.sides(segment.direction).0.closed_first = true;
         }
-        self.timeout_s(segment)
+        self.timeout_s(segment, timeouts)
     }
 
-    const fn timeout_s(&self, segment: &Segment) -> u64 {
-        let usual = self.state.timeout_s();
-        if self.retransmissions >= MAX_RETRANSMISSIONS && usual > RETRANSMISSION_S {
-            RETRANSMISSION_S
+    const fn timeout_s(&self, segment: &Segment, timeouts: &Timeouts) -> u32 {
+        let Timeouts { retransmission, unacknowledged, .. } = *timeouts;
+        let usual = timeouts.of(self.state);
+        if self.retransmissions >= MAX_RETRANSMISSIONS && usual > retransmission {
+            retransmission
         } else if segment.rst {
-            State::Close.timeout_s()
-        } else if (self.original.unacknowledged || self.reply.unacknowledged) && usual > UNACKNOWLEDGED_S {
-            UNACKNOWLEDGED_S
-        } else if self.last.window == 0 && usual > RETRANSMISSION_S {
-            RETRANSMISSION_S
+            timeouts.of(State::Close)
+        } else if (self.original.unacknowledged || self.reply.unacknowledged) && usual > unacknowledged {
+            unacknowledged
+        } else if self.last.window == 0 && usual > retransmission {
+            retransmission
         } else {
             usual
         }
@@ -343,6 +329,7 @@ pub(super) fn track(
     tcp: &packet::Tcp,
     size: u16,
     direction: Direction,
+    timeouts: &Timeouts,
     now_us: u64,
 ) -> Fate {
     let status = entry.status;
@@ -356,12 +343,12 @@ pub(super) fn track(
     let fit = if step.checked { connection.fit(&segment) } else { Fit::In };
     match fit {
         Fit::In => {
-            let timeout_s = connection.enter(old, step.to, &segment);
-            settle(entry, &segment, (old, step.to), timeout_s, now_us)
+            let timeout_s = connection.enter(old, step.to, &segment, timeouts);
+            settle(entry, &segment, (old, step.to), (timeout_s, timeouts.unacknowledged), now_us)
         }
         Fit::Ignore => Fate::Accept,
         Fit::Out => {
-            handle_invalid(entry, &segment, now_us);
+            handle_invalid(entry, &segment, timeouts, now_us);
             Fate::Invalid
         }
     }
@@ -372,7 +359,7 @@ fn settle(
     entry: &mut Entry,
     segment: &Segment,
     (old, new): (State, State),
-    mut timeout_s: u64,
+    (mut timeout_s, unacknowledged_s): (u32, u32),
     now_us: u64,
 ) -> Fate {
     if !entry.has(Status::SEEN_REPLY) {
@@ -383,18 +370,19 @@ fn settle(
             return Fate::Accept;
         }
         if new == State::Established {
-            timeout_s = timeout_s.min(UNACKNOWLEDGED_S);
+            timeout_s = timeout_s.min(unacknowledged_s);
         }
     } else if matches!(old, State::SynRecv | State::Established) && new == State::Established {
         entry.status.set(Status::ASSURED);
     }
-    entry.refresh(timeout_s * SECOND_US, now_us);
+    entry.refresh(u64::from(timeout_s) * SECOND_US, now_us);
     Fate::Accept
 }
 
 /// An end that does not fit the window, answered by one the other way, makes the entry live no longer than one with
 /// unacknowledged data (`nf_tcp_handle_invalid`).
-fn handle_invalid(entry: &mut Entry, segment: &Segment, now_us: u64) {
+fn handle_invalid(entry: &mut Entry, segment: &Segment, timeouts: &Timeouts, now_us: u64) {
+    let unacknowledged_us = u64::from(timeouts.unacknowledged) * SECOND_US;
     let assured = entry.has(Status::ASSURED);
     let left_us = entry.timeout_us.saturating_sub(now_us);
     let ProtocolState::Tcp(connection) = &mut entry.protocol else { return };
@@ -406,13 +394,13 @@ fn handle_invalid(entry: &mut Entry, segment: &Segment, now_us: u64) {
     if !answered {
         connection.last.class = segment.class;
         connection.last.direction = segment.direction;
-    } else if left_us > UNACKNOWLEDGED_S * SECOND_US {
-        entry.refresh(UNACKNOWLEDGED_S * SECOND_US, now_us);
+    } else if left_us > unacknowledged_us {
+        entry.refresh(unacknowledged_us, now_us);
     }
 }
 
 /// REJECT has answered with a reset: the connection closes (`nf_conntrack_tcp_set_closing`).
-pub(in crate::netfilter) fn set_closing(entry: &mut Entry, now_us: u64) {
+pub(in crate::netfilter) fn set_closing(entry: &mut Entry, timeouts: &Timeouts, now_us: u64) {
     if !entry.has(Status::CONFIRMED) {
         return;
     }
@@ -420,6 +408,6 @@ pub(in crate::netfilter) fn set_closing(entry: &mut Entry, now_us: u64) {
         && connection.state != State::Close
     {
         connection.state = State::Close;
-        entry.refresh(State::Close.timeout_s() * SECOND_US, now_us);
+        entry.refresh(u64::from(timeouts.of(State::Close)) * SECOND_US, now_us);
     }
 }

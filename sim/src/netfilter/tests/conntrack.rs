@@ -84,6 +84,25 @@ fn c6_the_timeouts_are_linuxes() {
 }
 
 #[test]
+fn c6_a_timeout_is_what_its_setting_says() {
+    // Linux 6.18, after `sysctl -w net.netfilter.nf_conntrack_udp_timeout=7` and a moment more: udp 17 6 ….
+    let mut host = Host::new(STATES);
+    let mut tuning = crate::netfilter::Tuning::default();
+    for (setting, seconds) in [("udp_timeout", 7), ("icmp_timeout", 8), ("tcp_timeout_syn_sent", 9)] {
+        *tuning.timeouts.named(setting).unwrap() = seconds;
+    }
+    host.netfilter.tune(tuning);
+    host.forward(udp("203.0.113.50:5000", "192.0.2.2:53"), "eth0", "bridge1").unwrap();
+    host.forward(echo("203.0.113.50", "192.0.2.2", 7, false), "eth0", "bridge1").unwrap();
+    host.forward(syn("203.0.113.50:4000", "192.0.2.2:80"), "eth0", "bridge1").unwrap();
+    let starts = |text: &str| host.entries().iter().any(|entry| entry.starts_with(text));
+    assert!(starts("udp      17 7 ") && starts("icmp     1 8 ") && starts("tcp      6 9 SYN_SENT "));
+    host.wait_s(7);
+    assert_eq!(host.entries().len(), 2);
+    assert_eq!(tuning.timeouts.named("tcp_timeout_of_nothing"), None);
+}
+
+#[test]
 fn c7_udp_is_a_stream_after_two_seconds_of_talk() {
     let mut host = Host::new(STATES);
     let query = udp("203.0.113.50:5000", "192.0.2.2:53");
@@ -172,7 +191,7 @@ fn a_flow_is_flushed_by_any_of_its_addresses() {
 #[test]
 fn c4_a_full_table_drops_what_is_new_until_an_unanswered_flow_can_be_given_up() {
     let mut host = Host::new(STATES);
-    host.netfilter.tune(crate::netfilter::Tuning { max: 2, checksum: true });
+    host.netfilter.tune(crate::netfilter::Tuning { max: 2, ..Default::default() });
     for port in [4000, 4001] {
         let query = udp(&format!("203.0.113.50:{port}"), "192.0.2.2:53");
         host.forward(query, "eth0", "bridge1").unwrap();
