@@ -12,7 +12,7 @@ use super::planner::Planner;
 use super::wire::sysctl_device_of;
 use super::{Item, LinkKind, Namespace, NsName, Object, PlanOp};
 use crate::addr::IfName;
-use crate::diagnostic::{At, Diagnostic};
+use crate::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::probe::{Change, NsKind};
 use crate::topology::{Attachment, DEFAULT_BRIDGE, NetworkMode, NodeName};
 
@@ -22,6 +22,9 @@ pub enum Refused {
     /// The node is no container.
     #[error("{0} is no container: only containers are started, stopped, replaced and connected")]
     NoContainer(NodeName),
+    /// Its host is switched off.
+    #[error("{0} is off: 'start {0}' comes first")]
+    Off(NodeName),
     /// Docker would refuse it; in its own words.
     #[error("{}", .0.found)]
     Docker(Box<Diagnostic>),
@@ -43,6 +46,8 @@ impl Planner {
     /// What Docker would refuse, or what no node can do.
     pub fn change(&mut self, change: &Change) -> Result<Vec<PlanOp>, Refused> {
         match change {
+            Change::Stop(node) if self.is_host(node) => self.power(node, false),
+            Change::Start(node) if self.is_host(node) => self.power(node, true),
             Change::Stop(node) => self.on(node, |engine, index| {
                 engine.stop_container(index);
                 Ok(())
@@ -65,10 +70,34 @@ impl Planner {
         }
     }
 
+    fn is_host(&self, node: &NodeName) -> bool {
+        self.engines.iter().any(|e| e.host.name == *node)
+    }
+
+    /// Switches a host off, or on again. What it had in memory is gone then; its Engine starts from what is on its disk,
+    /// and so do all its containers, as if each had `restart: always`.
+    fn power(&mut self, host: &NodeName, on: bool) -> Result<Vec<PlanOp>, Refused> {
+        let before = self.plan().items;
+        if on && self.off.remove(host) {
+            let mut refused = Diagnostics::default();
+            for engine in self.engines.iter_mut().filter(|e| e.host.name == *host) {
+                *engine = Dockerd::start(&engine.host.clone(), &self.topology.listeners, &mut refused);
+            }
+            refused.into_result(()).map_err(|all| Refused::Command(all.to_string()))?;
+        } else if !on {
+            self.off.insert(host.clone());
+        }
+        Ok(difference(&before, &self.plan().items))
+    }
+
     /// Runs a command of iptables where a node is.
     fn rule(&mut self, node: &NodeName, text: &str) -> Result<Vec<PlanOp>, Refused> {
         let before = self.plan().items;
         let command = Command::read(text).map_err(Refused::Command)?;
+        let of = |e: &&Dockerd| e.host.name == *node || e.index(node).is_some();
+        if let Some(off) = self.engines.iter().find(of).filter(|e| self.off.contains(&e.host.name)) {
+            return Err(Refused::Off(off.host.name.clone()));
+        }
         let place = self.engines.iter().position(|e| e.host.name == *node || e.index(node).is_some());
         let engine = place.and_then(|place| self.engines.get_mut(place));
         let done = match engine {
@@ -102,6 +131,9 @@ impl Planner {
         let before = self.plan().items;
         let engine = self.engines.iter_mut().find_map(|e| e.index(node).map(|index| (e, index)));
         let Some((engine, index)) = engine else { return Err(Refused::NoContainer(node.clone())) };
+        if self.off.contains(&engine.host.name) {
+            return Err(Refused::Off(engine.host.name.clone()));
+        }
         engine.effects.clear();
         change(engine, index)?;
         let effects = std::mem::take(&mut engine.effects);

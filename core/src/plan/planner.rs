@@ -1,10 +1,12 @@
 //! The planner: a topology's Engines, and the list of objects that their state comes to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::container::Ctr;
 use super::dockerd::Dockerd;
 use super::objects::listener;
-use super::{Object, Plan, nodes, wire};
+use super::{Item, Link, LinkKind, NsName, Object, Plan, nodes, wire};
+use crate::addr::IfName;
 use crate::diagnostic::Diagnostics;
 use crate::rules::Ruleset;
 use crate::topology::{NodeName, Topology};
@@ -24,6 +26,8 @@ pub struct Planner {
     pub(super) engines: Vec<Dockerd>,
     /// Rules that were written by hand on machines without an Engine.
     pub(super) rules: BTreeMap<NodeName, Vec<Ruleset>>,
+    /// Hosts that are switched off.
+    pub(super) off: BTreeSet<NodeName>,
 }
 
 impl Planner {
@@ -35,7 +39,8 @@ impl Planner {
         let mut diagnostics = Diagnostics::default();
         let start = |host| Dockerd::start(host, &topology.listeners, &mut diagnostics);
         let engines = topology.hosts.iter().map(start).collect();
-        let planner = Self { topology: topology.clone(), engines, rules: BTreeMap::new() };
+        let planner =
+            Self { topology: topology.clone(), engines, rules: BTreeMap::new(), off: BTreeSet::new() };
         diagnostics.extend(nodes::check(topology, &planner.engines));
         let plan = planner.plan();
         diagnostics.into_result((planner, plan))
@@ -56,6 +61,27 @@ impl Planner {
             let own = self.topology.listeners.iter().filter(|l| l.node == *machine);
             items.extend(own.map(|l| listener(machine.as_str(), l)));
         }
+        self.switch_off(&mut items);
         Plan { items }
+    }
+
+    /// Leaves out the hosts that are off: their namespaces, their containers' and their cables.
+    fn switch_off(&self, items: &mut Vec<Item>) {
+        if self.off.is_empty() {
+            return;
+        }
+        let engines = self.engines.iter().filter(|e| self.off.contains(&e.host.name));
+        let nodes = engines.flat_map(|e| e.containers.iter().map(Ctr::node).chain([&e.host.name]));
+        let spaces: BTreeSet<NsName> = nodes.map(NsName::from).collect();
+        let plug = |item: &Item| {
+            let Object::Link(Link { kind: LinkKind::Veth(peer), .. }) = &item.object else { return None };
+            spaces.contains(&item.ns).then(|| (peer.ns.clone(), peer.name.clone()))
+        };
+        let plugs: BTreeSet<(NsName, IfName)> = items.iter().filter_map(plug).collect();
+        items.retain(|item| {
+            let unplugged =
+                matches!(&item.object, Object::Up(end) if plugs.contains(&(item.ns.clone(), end.clone())));
+            !spaces.contains(&item.ns) && !unplugged
+        });
     }
 }

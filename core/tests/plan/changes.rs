@@ -52,7 +52,13 @@ fn apply(items: Vec<Item>, ops: &[PlanOp]) -> Vec<Item> {
             PlanOp::Remove(item) => {
                 let place = items.iter().position(|i| i == item);
                 items.remove(place.unwrap_or_else(|| panic!("{item:?} is not there to be removed")));
-                items.retain(|i| !goes_with(item, i));
+                // The devices of a network namespace that goes, and with them their cables' other ends.
+                let last = matches!(&item.object, Object::Namespace(Namespace::Network));
+                let devices =
+                    items.iter().filter(|i| last && i.ns == item.ns && matches!(i.object, Object::Link(_)));
+                for gone in devices.cloned().chain([item.clone()]).collect::<Vec<_>>() {
+                    items.retain(|i| !goes_with(&gone, i));
+                }
             }
             PlanOp::Replace(item) => {
                 let place = items.iter().position(|i| i.ns == item.ns && replaces(&item.object, &i.object));
@@ -269,6 +275,24 @@ fn what_cannot_be_connected_is_refused_in_docker_s_words() {
         planner.change(&Change::Fault(node("web"), "eth0".parse().unwrap(), Fault::Cut(Way::Both))),
         Ok(Vec::new())
     );
+}
+
+#[test]
+fn a_host_that_is_off_leaves_the_wire_and_the_others_and_boots_as_it_did() {
+    let (mut planner, first) = Planner::new(&restart()).unwrap();
+    step(&mut planner, &Change::Rule(node("host"), "iptables -I FORWARD -j DROP".into()));
+    step(&mut planner, &Change::Stop(node("b")));
+    step(&mut planner, &Change::Stop(node("host")));
+    let left: std::collections::BTreeSet<_> = planner.plan().items.iter().map(|i| i.ns.to_string()).collect();
+    assert_eq!(left.into_iter().collect::<Vec<_>>(), ["lan", "wire"]);
+    for change in [Change::Start(node("b")), Change::Rule(node("host"), "iptables -F".into())] {
+        let error = planner.change(&change).unwrap_err().to_string();
+        assert_eq!(error, "host is off: 'start host' comes first", "{change:?}");
+    }
+    assert_eq!(planner.change(&Change::Stop(node("host"))), Ok(Vec::new()));
+    step(&mut planner, &Change::Start(node("host")));
+    assert_eq!(planner.plan(), first);
+    assert_eq!(planner.change(&Change::Start(node("host"))), Ok(Vec::new()));
 }
 
 #[test]

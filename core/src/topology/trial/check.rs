@@ -181,6 +181,8 @@ impl Check<'_> {
 
     fn change(&self, change: &Change, out: &mut Diagnostics) {
         match change {
+            Change::Stop(node) | Change::Start(node)
+                if self.topology.hosts.iter().any(|h| h.name == *node) => {}
             Change::Stop(node) | Change::Start(node) | Change::Replace(node) => _ = self.container(node, out),
             Change::Connect(node, network) | Change::Disconnect(node, network) => {
                 if let Some((host, container)) = self.container(node, out) {
