@@ -38,7 +38,7 @@ pub enum Target {
 }
 
 /// What a probe sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum Ask {
     /// A connection, or a datagram that wants an answer.
     Port(Transport, u16),

@@ -10,7 +10,8 @@ use seatrial_core::engine::Engine;
 use seatrial_core::plan::{self, Plan};
 use seatrial_core::probe::Probe;
 use seatrial_core::topology::{compose, trial};
-use seatrial_sim::world::World;
+use seatrial_sim::questions::matrix::matrix;
+use seatrial_sim::world::{Answer, World};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -46,6 +47,19 @@ fn build(bencher: Bencher<'_, '_>, count: usize) {
 fn copy(bencher: Bencher<'_, '_>, count: usize) {
     let world = World::build(&plan(count), 1).unwrap();
     bencher.bench(|| world.clone());
+}
+
+/// Asks every pair, as `seatrial matrix` does.
+#[divan::bench(args = SIZES, sample_count = 5)]
+fn all_pairs(bencher: Bencher<'_, '_>, count: usize) {
+    let plan = plan(count);
+    let world = World::build(&plan, 1).unwrap();
+    bencher.bench(|| {
+        matrix(&plan, |probe| {
+            let Answer { outcome, trace } = world.clone().probe(probe);
+            (outcome, trace)
+        })
+    });
 }
 
 /// A LAN machine asks the first container's published port.

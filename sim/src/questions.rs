@@ -1,3 +1,5 @@
 //! Questions that are asked of a world as a whole, made of many probes.
 
+mod alike;
 pub mod matrix;
+mod told;

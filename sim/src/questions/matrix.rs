@@ -1,7 +1,8 @@
 //! Who reaches whom: every node asks every listener, and every refusal has its reason.
 //!
 //! The targets are read off the plan: what listens, by name and by address, what the host publishes, and an echo of
-//! whatever does not listen. Nothing here decides: `ask` sends the probe.
+//! whatever does not listen. Nothing here decides: `ask` sends the probe. Of questions that differ in names alone it sends
+//! one (`alike`), and the others are told what came of it (`told`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use seatrial_core::plan::{LinkKind, NsName, Object, Plan};
 use seatrial_core::probe::{Ask, NsKind, Outcome, Probe, ProbeOptions, Target};
 use seatrial_core::topology::NodeName;
 
+use super::told::Told;
 use crate::trace::{Event, Hop, Trace};
 
 /// Who reaches whom.
@@ -62,29 +64,78 @@ pub struct Reason {
     pub kinds: usize,
 }
 
-/// Asks every question of the matrix.
+/// Asks every question of the matrix, once for all that are alike.
 pub fn matrix(plan: &Plan, mut ask: impl FnMut(&Probe) -> (Outcome, Trace)) -> Matrix {
     let machines = Machines::of(plan);
+    let mut told = Told::new(plan, &machines.nodes);
+    fill(plan, &machines, |source, row| told.answer(source, row, || decided(&mut ask, &row.probe(source))))
+}
+
+/// Asks every question of the matrix, one by one.
+pub fn matrix_one_by_one(plan: &Plan, mut ask: impl FnMut(&Probe) -> (Outcome, Trace)) -> Matrix {
+    fill(plan, &Machines::of(plan), |source, row| decided(&mut ask, &row.probe(source)))
+}
+
+fn decided(ask: &mut impl FnMut(&Probe) -> (Outcome, Trace), probe: &Probe) -> (Outcome, Decided) {
+    let (outcome, trace) = ask(probe);
+    let decided = match outcome {
+        Outcome::Reaches { .. } => Decided::default(),
+        Outcome::Refused | Outcome::Closed | Outcome::Unreachable(_) | Outcome::Dropped => {
+            Decided::by(&outcome, &trace)
+        }
+        Outcome::NoRoute | Outcome::UnknownName | Outcome::Depends { .. } => Decided::by(&outcome, &trace),
+    };
+    (outcome, decided)
+}
+
+/// Whom a row of the matrix is about, and how they are asked.
+pub(super) struct Asked {
+    pub(super) row: usize,
+    pub(super) node: NodeName,
+    pub(super) target: Target,
+    pub(super) ask: Ask,
+}
+
+/// Who asks, as one of all.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) number: usize,
+    pub(super) node: &'a NodeName,
+}
+
+impl Asked {
+    fn probe(&self, source: Source<'_>) -> Probe {
+        Probe {
+            from: source.node.clone(),
+            target: self.target.clone(),
+            ask: self.ask,
+            family: None,
+            options: ProbeOptions::default(),
+        }
+    }
+}
+
+fn fill(
+    plan: &Plan,
+    machines: &Machines,
+    mut answer: impl FnMut(Source<'_>, &Asked) -> (Outcome, Decided),
+) -> Matrix {
     let sources = machines.nodes.clone();
     let mut reasons = Reasons::default();
-    let rows = machines.targets(plan).into_iter().map(|(node, target, how)| {
-        let cells = sources.iter().map(|source| {
-            if !machines.makes_sense(source, &node, &target) {
+    let targets = machines.targets(plan).into_iter().enumerate();
+    let rows = targets.map(|(row, (node, target, ask))| {
+        let asked = Asked { row, node, target, ask };
+        let cells = sources.iter().enumerate().map(|(number, node)| {
+            if !machines.makes_sense(node, &asked.node, &asked.target) {
                 return Cell { outcome: None, reason: None };
             }
-            let probe = Probe {
-                from: source.clone(),
-                target: target.clone(),
-                ask: how,
-                family: None,
-                options: ProbeOptions::default(),
-            };
-            let (outcome, trace) = ask(&probe);
-            let reason = reasons.of(&probe, &outcome, &trace);
+            let source = Source { number, node };
+            let (outcome, decided) = answer(source, &asked);
+            let reason = reasons.of(|| asked.probe(source), &outcome, decided);
             Cell { outcome: Some(outcome), reason }
         });
         let cells = cells.collect();
-        Row { target, ask: how, node, cells }
+        Row { target: asked.target, ask, node: asked.node, cells }
     });
     let rows = rows.collect();
     Matrix { sources, rows, reasons: reasons.list }
@@ -131,9 +182,10 @@ impl Machines {
     /// Listeners by name and by address, an echo of nodes without one, and what is published, each once.
     fn targets(&self, plan: &Plan) -> Vec<(NodeName, Target, Ask)> {
         let mut targets: Vec<(NodeName, Target, Ask)> = Vec::new();
+        let all = listeners(plan);
         for node in &self.nodes {
-            let listeners = listeners(plan, node);
-            for (address, ask) in &listeners {
+            let listeners = all.get(node).map_or(&[][..], Vec::as_slice);
+            for (address, ask) in listeners {
                 targets.extend(self.by_name(node).map(|target| (node.clone(), target, *ask)));
                 let addresses = match address.filter(|a| !a.is_unspecified()) {
                     Some(address) => vec![address],
@@ -178,7 +230,7 @@ impl Machines {
 }
 
 /// The service of `service.2`: the name that others know it by.
-fn service(node: &NodeName) -> &str {
+pub(super) fn service(node: &NodeName) -> &str {
     let name = node.as_str().rsplit('/').next().unwrap_or_default();
     match name.rsplit_once('.') {
         Some((service, number)) if number.bytes().all(|b| b.is_ascii_digit()) => service,
@@ -194,12 +246,14 @@ fn bridges(plan: &Plan) -> BTreeSet<(&NsName, &str)> {
     links.filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(ns, l)| (ns, l.name.as_str())).collect()
 }
 
-fn listeners(plan: &Plan, node: &NodeName) -> Vec<(Option<IpAddr>, Ask)> {
-    let all = plan
-        .items
-        .iter()
-        .filter_map(|item| if let Object::Listener(listener) = &item.object { Some(listener) } else { None });
-    all.filter(|l| l.node == *node).map(|l| (l.address, Ask::Port(l.transport, l.port))).collect()
+fn listeners(plan: &Plan) -> BTreeMap<&NodeName, Vec<(Option<IpAddr>, Ask)>> {
+    let mut all: BTreeMap<&NodeName, Vec<_>> = BTreeMap::new();
+    for item in &plan.items {
+        if let Object::Listener(l) = &item.object {
+            all.entry(&l.node).or_default().push((l.address, Ask::Port(l.transport, l.port)));
+        }
+    }
+    all
 }
 
 /// What the hosts publish: each address and port that Docker holds.
@@ -234,11 +288,10 @@ type Class = (Outcome, Option<NsName>, String);
 
 impl Reasons {
     /// The reason of a probe that did not reach its target.
-    fn of(&mut self, probe: &Probe, outcome: &Outcome, trace: &Trace) -> Option<usize> {
+    fn of(&mut self, probe: impl FnOnce() -> Probe, outcome: &Outcome, decided: Decided) -> Option<usize> {
         if matches!(outcome, Outcome::Reaches { .. }) {
             return None;
         }
-        let decided = Decided::by(outcome, trace);
         let at = self.place(probe, outcome, &decided);
         if let (Some(reason), Some(kinds)) = (self.list.get_mut(at), self.kinds.get_mut(at)) {
             kinds.insert(decided.what);
@@ -249,7 +302,7 @@ impl Reasons {
     }
 
     /// The place in the list; a new one for what is of another class than all before and reads differently.
-    fn place(&mut self, probe: &Probe, outcome: &Outcome, decided: &Decided) -> usize {
+    fn place(&mut self, probe: impl FnOnce() -> Probe, outcome: &Outcome, decided: &Decided) -> usize {
         let class = (outcome.clone(), decided.ns.clone(), decided.class.clone());
         let said = (outcome.clone(), decided.ns.clone(), decided.what.clone());
         if let Some(at) = self.classes.get(&class).or_else(|| self.said.get(&said)) {
@@ -260,7 +313,7 @@ impl Reasons {
             outcome: outcome.clone(),
             what: decided.what.clone(),
             ns: decided.ns.clone(),
-            example: probe.clone(),
+            example: probe(),
             cells: 0,
             kinds: 0,
         });
@@ -272,13 +325,13 @@ impl Reasons {
 }
 
 /// What decided a packet's fate.
-#[derive(Default)]
-struct Decided {
-    ns: Option<NsName>,
+#[derive(Debug, Clone, Default)]
+pub(super) struct Decided {
+    pub(super) ns: Option<NsName>,
     /// What probes have in common that were decided alike: the chain, the check.
-    class: String,
+    pub(super) class: String,
     /// In words.
-    what: String,
+    pub(super) what: String,
 }
 
 impl Decided {
