@@ -5,12 +5,12 @@
 //! one (`alike`), and the others are told what came of it (`told`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
-use seatrial_core::plan::{LinkKind, NsName, Object, Plan};
-use seatrial_core::probe::{Ask, NsKind, Outcome, Probe, ProbeOptions, Target};
+use seatrial_core::plan::{NsName, Plan};
+use seatrial_core::probe::{Ask, Outcome, Probe, ProbeOptions, Target};
 use seatrial_core::topology::NodeName;
 
+use super::machines::Machines;
 use super::told::Told;
 use crate::trace::{Event, Hop, Trace};
 
@@ -139,136 +139,6 @@ fn fill(
     });
     let rows = rows.collect();
     Matrix { sources, rows, reasons: reasons.list }
-}
-
-/// The nodes of a plan, their namespaces and addresses.
-struct Machines {
-    nodes: Vec<NodeName>,
-    containers: BTreeSet<NodeName>,
-    network: BTreeMap<NodeName, NsName>,
-    addresses: BTreeMap<NsName, Vec<IpAddr>>,
-}
-
-impl Machines {
-    fn of(plan: &Plan) -> Self {
-        let mut machines = Self {
-            nodes: Vec::new(),
-            containers: BTreeSet::new(),
-            network: BTreeMap::new(),
-            addresses: BTreeMap::new(),
-        };
-        let bridges = bridges(plan);
-        for item in &plan.items {
-            if let Object::Process(process) = &item.object {
-                machines.nodes.push(process.node.clone());
-                machines.containers.extend(process.container.is_some().then(|| process.node.clone()));
-                let ns = process.namespaces.get(&NsKind::Network).cloned();
-                machines.network.extend(ns.map(|ns| (process.node.clone(), ns)));
-            }
-            if let Object::Address(address) = &item.object {
-                let addr = address.net.addr();
-                let outside = !addr.is_loopback() && !bridges.contains(&(&item.ns, address.link.as_str()));
-                let all = machines.addresses.entry(item.ns.clone()).or_default();
-                all.extend(outside.then_some(addr));
-            }
-        }
-        machines
-    }
-
-    fn addresses_of(&self, node: &NodeName) -> &[IpAddr] {
-        self.network.get(node).and_then(|ns| self.addresses.get(ns)).map_or(&[], Vec::as_slice)
-    }
-
-    /// Listeners by name and by address, an echo of nodes without one, and what is published, each once.
-    fn targets(&self, plan: &Plan) -> Vec<(NodeName, Target, Ask)> {
-        let mut targets: Vec<(NodeName, Target, Ask)> = Vec::new();
-        let all = listeners(plan);
-        for node in &self.nodes {
-            let listeners = all.get(node).map_or(&[][..], Vec::as_slice);
-            for (address, ask) in listeners {
-                targets.extend(self.by_name(node).map(|target| (node.clone(), target, *ask)));
-                let addresses = match address.filter(|a| !a.is_unspecified()) {
-                    Some(address) => vec![address],
-                    None => self.addresses_of(node).to_vec(),
-                };
-                targets.extend(addresses.into_iter().map(|a| (node.clone(), Target::Address(a), *ask)));
-            }
-            if listeners.is_empty() {
-                targets.extend(self.by_name(node).map(|target| (node.clone(), target, Ask::Echo)));
-                let addresses = self.addresses_of(node).iter();
-                targets.extend(addresses.map(|a| (node.clone(), Target::Address(*a), Ask::Echo)));
-            }
-        }
-        for (ns, address, ask) in published(plan) {
-            let host = NodeName::from(ns.as_str());
-            let addresses = self.addresses_of(&host).iter().copied();
-            let same_family = addresses.filter(|a| a.is_ipv4() == address.is_ipv4());
-            let public =
-                same_family.filter(|a| address.is_unspecified() || address.is_loopback() || *a == address);
-            let loopback = address.is_loopback().then_some(address);
-            targets.extend(public.chain(loopback).map(|a| (host.clone(), Target::Address(a), ask)));
-        }
-        let mut seen = BTreeSet::new();
-        targets.retain(|(_, target, ask)| seen.insert((target.clone(), *ask)));
-        targets
-    }
-
-    /// A container's name; machines have none that others know.
-    fn by_name(&self, node: &NodeName) -> Option<Target> {
-        self.containers.contains(node).then(|| Target::Name(service(node).to_owned()))
-    }
-
-    /// A loopback address is its own node's alone.
-    fn makes_sense(&self, source: &NodeName, node: &NodeName, target: &Target) -> bool {
-        match target {
-            Target::Address(address) if address.is_loopback() => {
-                self.network.get(source) == self.network.get(node)
-            }
-            Target::Address(_) | Target::Name(_) => true,
-        }
-    }
-}
-
-/// The service of `service.2`: the name that others know it by.
-pub(super) fn service(node: &NodeName) -> &str {
-    let name = node.as_str().rsplit('/').next().unwrap_or_default();
-    match name.rsplit_once('.') {
-        Some((service, number)) if number.bytes().all(|b| b.is_ascii_digit()) => service,
-        Some(_) | None => name,
-    }
-}
-
-fn bridges(plan: &Plan) -> BTreeSet<(&NsName, &str)> {
-    let links = plan
-        .items
-        .iter()
-        .filter_map(|item| if let Object::Link(link) = &item.object { Some((&item.ns, link)) } else { None });
-    links.filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(ns, l)| (ns, l.name.as_str())).collect()
-}
-
-fn listeners(plan: &Plan) -> BTreeMap<&NodeName, Vec<(Option<IpAddr>, Ask)>> {
-    let mut all: BTreeMap<&NodeName, Vec<_>> = BTreeMap::new();
-    for item in &plan.items {
-        if let Object::Listener(l) = &item.object {
-            all.entry(&l.node).or_default().push((l.address, Ask::Port(l.transport, l.port)));
-        }
-    }
-    all
-}
-
-/// What the hosts publish: each address and port that Docker holds.
-fn published(plan: &Plan) -> Vec<(NsName, IpAddr, Ask)> {
-    let held = plan.items.iter().filter_map(|item| {
-        let (transport, listen) = if let Object::Proxy(proxy) = &item.object {
-            (proxy.transport, proxy.listen)
-        } else if let Object::Reservation(reservation) = &item.object {
-            (reservation.transport, reservation.listen)
-        } else {
-            return None;
-        };
-        Some((item.ns.clone(), listen.ip(), Ask::Port(transport, listen.port())))
-    });
-    held.collect()
 }
 
 /// The reasons met so far, one a class.
@@ -400,7 +270,8 @@ mod tests {
     use std::net::SocketAddr;
 
     use seatrial_core::addr::Transport;
-    use seatrial_core::plan::{Address, Item, Link, Listener, Process, Proxy};
+    use seatrial_core::plan::{Address, Item, Link, LinkKind, Listener, Object, Process, Proxy};
+    use seatrial_core::probe::NsKind;
     use seatrial_core::rules::{Hook, Protocol};
 
     use super::*;

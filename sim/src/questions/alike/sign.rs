@@ -138,7 +138,7 @@ fn sign_zone(number: usize, zone: &Zone, words: &Words, all: &mut BTreeMap<NodeN
         let Some(signed) = all.get_mut(node) else { continue };
         let place = |a: &IpAddr| signed.words.iter().position(|w| *w == a.to_string()).unwrap_or(usize::MAX);
         let places: Vec<usize> = addresses.iter().map(place).collect();
-        if signed.words.iter().any(|word| word == name) || name == super::super::matrix::service(node) {
+        if signed.words.iter().any(|word| word == name) || name == super::super::machines::service(node) {
             signed.line(&format!("zone {number} {name} {places:?}"), node, words);
         } else {
             *others.entry(node).or_default().entry(places).or_default() += 1;

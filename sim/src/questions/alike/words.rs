@@ -98,7 +98,7 @@ impl Words {
         self.by_ns.insert(network.clone(), process.node.clone());
         let own = process.namespaces.iter().filter(|(kind, ns)| !shared(**kind, ns));
         let names: Vec<String> = own.map(|(_, ns)| ns.to_string()).collect();
-        let service = super::super::matrix::service(&process.node).to_owned();
+        let service = super::super::machines::service(&process.node).to_owned();
         let node = process.node.clone();
         for word in names.into_iter().chain([node.to_string(), container.clone(), service]) {
             self.add(word, &node);
