@@ -90,6 +90,7 @@ impl Rolling {
                 self.wake(wake);
             }
             Event::Upstream { resolver, token } => (resolver, token).hash(&mut self.0),
+            Event::Idle { proxy, back } => (proxy, back).hash(&mut self.0),
         }
     }
 

@@ -5,12 +5,17 @@ use std::net::IpAddr;
 use seatrial_core::plan::Proxy;
 
 use crate::arena::{NsId, ProxyId};
+use crate::clock::SECOND;
 use crate::packet::Payload;
 use crate::skb::{Meta, Skb};
 use crate::stack::output::packet;
 use crate::stack::socket::{End, Owner, SockId, Socket, Sort, Wake};
 use crate::trace::Event as Happened;
-use crate::world::World;
+use crate::world::{Event, World};
+
+/// How long a datagram's client is remembered after the container's last answer (UDPConnTrackTimeout,
+/// cmd/docker-proxy/udp_proxy_linux.go).
+const IDLE_US: u64 = 90 * SECOND;
 
 /// A docker-proxy and the clients it serves.
 #[derive(Debug, Clone)]
@@ -33,6 +38,8 @@ struct Link {
     connected: bool,
     /// What the client said before it did.
     waiting: Vec<(Payload, u16)>,
+    /// When the container was last heard; at first, when it was dialled.
+    heard_us: u64,
 }
 
 impl ProxyState {
@@ -89,8 +96,18 @@ impl World {
             Sort::Tcp => self.tcp_connect(ns, back, to),
             Sort::Udp | Sort::Sctp | Sort::Echo => self.bind_for(ns, back, to),
         };
-        let connected = sort != Sort::Tcp && begun.is_ok();
-        self.proxies[proxy].links.push(Link { front, back, client, connected, waiting: Vec::new() });
+        let (connected, heard_us) = (sort != Sort::Tcp && begun.is_ok(), self.now_us());
+        self.proxies[proxy].links.push(Link {
+            front,
+            back,
+            client,
+            connected,
+            waiting: Vec::new(),
+            heard_us,
+        });
+        if sort == Sort::Udp {
+            self.clock.after(IDLE_US, Event::Idle { proxy, back });
+        }
         if begun.is_err() {
             self.proxy_hang_up(proxy, back);
         }
@@ -122,9 +139,12 @@ impl World {
 
     /// Something came from the container.
     pub(crate) fn proxy_back_woken(&mut self, proxy: ProxyId, sock: SockId, wake: Wake) {
-        let ns = self.proxies[proxy].ns;
+        let (ns, now_us) = (self.proxies[proxy].ns, self.now_us());
         let Some(link) = self.link(proxy, |l| l.back == sock) else { return };
         let (front, client) = (link.front, link.client);
+        if matches!(wake, Wake::Received { .. }) {
+            link.heard_us = now_us;
+        }
         match wake {
             Wake::Connected => {
                 link.connected = true;
@@ -141,6 +161,18 @@ impl World {
             Wake::Told(_) if client.is_some() => {}
             Wake::Told(_) | Wake::Reset => self.proxy_hang_up(proxy, sock),
         }
+    }
+
+    /// Forgets a datagram's client when the container has not been heard for long; what the client says does not count.
+    pub(crate) fn proxy_idle(&mut self, proxy: ProxyId, back: SockId) {
+        let (ns, now_us) = (self.proxies[proxy].ns, self.now_us());
+        let Some(link) = self.link(proxy, |l| l.back == back) else { return };
+        let left_us = (link.heard_us + IDLE_US).saturating_sub(now_us);
+        if left_us > 0 {
+            return self.clock.after(left_us, Event::Idle { proxy, back });
+        }
+        self.forget_socket(ns, back);
+        self.proxies[proxy].links.retain(|l| l.back != back);
     }
 
     /// Sends a client away whose container is gone: its connection was accepted, and is closed again.
@@ -196,6 +228,24 @@ mod tests {
     #[test]
     fn d5_a_dead_backends_datagram_is_never_answered() {
         assert_eq!(ask(&mut proxied("udp").world(), "a -> 10.0.0.254:8080/udp"), "dropped");
+    }
+
+    #[test]
+    fn d5_a_datagrams_client_is_forgotten_90_seconds_after_the_last_answer() {
+        let mut world = proxied("udp").listen("b", "80/udp").world();
+        let question = "a -> 10.0.0.254:8080/udp,from=10.0.0.1:5000";
+        let links = |world: &crate::world::World| {
+            let proxies = world.proxies.iter().map(|(_, proxy)| proxy.links.len());
+            proxies.sum::<usize>()
+        };
+        ask(&mut world, question);
+        world.advance_ms(60_000);
+        ask(&mut world, question);
+        world.advance_ms(60_000);
+        assert_eq!(links(&world), 1, "the second answer counts");
+        world.advance_ms(30_000);
+        assert_eq!(links(&world), 0);
+        assert_eq!(ask(&mut world, question), "reaches b:80 from 10.0.1.254");
     }
 
     #[test]

@@ -94,6 +94,8 @@ pub(crate) enum Event {
     Wake { ns: NsId, sock: SockId, wake: Wake, cause: u32 },
     /// A resolver has waited long enough for a nameserver.
     Upstream { resolver: ResolverId, token: u32 },
+    /// A docker-proxy looks whether a datagram's client has had no answer for long.
+    Idle { proxy: ProxyId, back: SockId },
 }
 
 impl World {
@@ -189,6 +191,7 @@ impl World {
                 self.woken(ns, sock, wake);
             }
             Event::Upstream { resolver, token } => self.upstream_silent(resolver, token),
+            Event::Idle { proxy, back } => self.proxy_idle(proxy, back),
         }
     }
 

@@ -225,7 +225,8 @@ pub(crate) fn over(mut watch: Box<Watch>, world: &mut World, mut event: Event) {
             Some(framed.clone())
         }
         Event::Passed(_, _, framed) => Some(framed.clone()),
-        Event::Neighbour { .. } | Event::Tcp { .. } | Event::Wake { .. } | Event::Upstream { .. } => None,
+        Event::Neighbour { .. } | Event::Tcp { .. } | Event::Wake { .. } => None,
+        Event::Upstream { .. } | Event::Idle { .. } => None,
     };
     let traced = world.hops.is_some();
     let start = world.hops.get_or_insert_default().len();
@@ -251,7 +252,8 @@ pub(crate) fn over(mut watch: Box<Watch>, world: &mut World, mut event: Event) {
 fn under_way(world: &World, flight: u32) -> isize {
     let on_wires = world.clock.pending().filter(|event| match event {
         Event::Receive(_, f) | Event::Passed(_, _, f) => f.skb().is_some() && f.meta.flight == flight,
-        Event::Neighbour { .. } | Event::Tcp { .. } | Event::Wake { .. } | Event::Upstream { .. } => false,
+        Event::Neighbour { .. } | Event::Tcp { .. } | Event::Wake { .. } => false,
+        Event::Upstream { .. } | Event::Idle { .. } => false,
     });
     let neighbours = world.stacks.iter().flat_map(|(_, stack)| stack.neighbours.values());
     let queued = neighbours.flat_map(|n| n.waiting()).filter(|skb| skb.meta.flight == flight);
