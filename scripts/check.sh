@@ -34,8 +34,8 @@ code() {
     grep -rnE --include='*.rs' "$pattern" "$@" | grep -vE '^[^:]+:[0-9]+: *//'
 }
 
-# pure PATTERN: lines of core's pure part and of sim that match.
-pure() { code "$1" core/src sim/src | grep -vE '^core/src/linux(/|\.rs)'; }
+# pure PATTERN: lines of core's pure part and of sim that match; sim/src/properties holds tests and nothing else.
+pure() { code "$1" core/src sim/src | grep -vE '^(core/src/linux|sim/src/properties)(/|\.rs)'; }
 
 # tree ARGUMENTS…: the names of crates that `cargo tree` shows; a line that no crate is called where it fails.
 tree() {
@@ -47,7 +47,7 @@ tree() {
 io_crates='cargo tree failed|nix|tokio|mio|async-std|rtnetlink|netlink-.*|libc|rustix|socket2|pnet|pnet_datalink|tempfile|rand|getrandom|seatrial-vmtests|seatrial'
 does_io() { tree -p "$1" -e normal | grep -xE "$io_crates"; }
 users_of_cli() { tree --workspace -e all -i seatrial | grep -vx seatrial; }
-sim_knows_docker() { code 'seatrial_core::topology' sim/src | grep -vE 'topology::(NodeName|\{?((Mount as Volume|NodeName|RouteSpec|MacvlanMode|IpvlanMode|IpvlanFlag)(, )?)+\}?);' ; }
+sim_knows_docker() { pure 'seatrial_core::topology' | grep -E '^sim/' | grep -vE 'topology::(NodeName|\{?((Mount as Volume|NodeName|RouteSpec|MacvlanMode|IpvlanMode|IpvlanFlag)(, )?)+\}?);' ; }
 
 # A test that is left out, a piece that is missing, and a comment that promises one.
 half_done() {

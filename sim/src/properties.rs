@@ -93,7 +93,6 @@ fn nothing_that_must_not_be_happens_on_any_voyage_and_everything_rare_happens_on
     let met = met.into_inner();
     let never: Vec<Mark> = Mark::ALL.into_iter().filter(|mark| !met.contains_key(mark)).collect();
     assert!(never.is_empty(), "{}", again(test, &format!("never met: {never:?}"), &met));
-    println!("{met:?}");
 }
 
 #[test]

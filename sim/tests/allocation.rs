@@ -1,5 +1,4 @@
 //! A packet costs no allocation.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
