@@ -33,6 +33,7 @@ pub use check::RulesError;
 use compile::{BaseChain, ChainAt, RuleAt, Rules, Step};
 use condition::View;
 pub(crate) use conntrack::Tuning;
+pub use conntrack::entry::Flow;
 use conntrack::tuple::Direction;
 use conntrack::{Confirmed, Entry, EntryId, Progress, Table, Tracked, tcp};
 use log::Log;
@@ -375,8 +376,8 @@ impl Run<'_, '_> {
         let entry = self.ct.flow().and_then(|(id, ..)| self.table.get(id));
         let now_us = self.scene.now_us;
         self.log.note(|| Event::Conntrack {
-            state: words::state(self.ct.state()).to_owned(),
-            entry: entry.map(|e: &Entry| e.text(now_us)).unwrap_or_default(),
+            state: words::state(self.ct.state()),
+            entry: entry.map(|e: &Entry| Flow::at(e, now_us)).unwrap_or_default(),
         });
     }
 

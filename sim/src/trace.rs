@@ -9,6 +9,7 @@ use seatrial_core::topology::NodeName;
 use serde::Serialize;
 use smol_str::SmolStr;
 
+use crate::netfilter::Flow;
 use crate::packet::Packet;
 
 pub use brief::Brief;
@@ -115,18 +116,18 @@ pub enum Event {
         /// The hook.
         hook: Hook,
         /// The table.
-        table: String,
+        table: SmolStr,
         /// The chain.
-        chain: String,
+        chain: SmolStr,
         /// ACCEPT or DROP.
-        verdict: String,
+        verdict: &'static str,
     },
     /// Conntrack found or made an entry.
     Conntrack {
         /// NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED.
-        state: String,
-        /// The entry as `conntrack -L` writes it.
-        entry: String,
+        state: &'static str,
+        /// The entry, if there is one.
+        entry: Flow,
     },
     /// NAT rewrote it.
     Rewrite {

@@ -209,9 +209,9 @@ impl<'a> Walk<'a> {
             let (table, chain) = self.rules.chain_names(at);
             Event::Policy {
                 hook: self.hook,
-                table: table.to_owned(),
-                chain: chain.to_owned(),
-                verdict: policy_name(policy).to_owned(),
+                table: table.into(),
+                chain: chain.into(),
+                verdict: policy_name(policy),
             }
         });
         let end = match policy {

@@ -208,7 +208,7 @@ impl Watch {
             Happened::Drop { reason, .. } if SUMS.contains(reason) => mark(Mark::Marred),
             Happened::Drop { reason: DropReason::NeighFailed, .. } => mark(Mark::ArpFailure),
             Happened::Drop { why, .. } if why.contains("table full") => mark(Mark::TableFull),
-            Happened::Conntrack { state, .. } if state == "INVALID" => {
+            Happened::Conntrack { state: "INVALID", .. } => {
                 self.invalid.insert((hop.flight, hop.packet.src, hop.packet.dst));
             }
             _ => {}

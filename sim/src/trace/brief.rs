@@ -69,7 +69,9 @@ fn what(hop: &Hop) -> Option<String> {
             (!leads_on && !said_again).then(said)
         }
         Event::Policy { .. } => None,
-        Event::Conntrack { state, .. } => (state == "INVALID" || state == "UNTRACKED").then(|| state.clone()),
+        Event::Conntrack { state, .. } => {
+            matches!(*state, "INVALID" | "UNTRACKED").then(|| (*state).to_owned())
+        }
         Event::Rewrite { after } => Some(rewritten(&hop.packet, after)),
         Event::Neighbour { text } => text.ends_with("does not answer").then(|| text.clone()),
         Event::Deliver { node, socket } => Some(format!("{node} gets it: {socket}")),

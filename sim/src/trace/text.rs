@@ -9,6 +9,7 @@ use seatrial_core::rules::Protocol;
 
 use super::flight::{Flight, Role, flights};
 use super::{BridgeTo, Event, Hop, Place, RuleHit, Trace};
+use crate::netfilter::Flow;
 use crate::packet::{Icmp, L4, Packet, Payload, endpoint};
 use crate::stack::icmp::Told;
 
@@ -205,7 +206,7 @@ impl<'a> Table<'a> {
 /// The chain whose policy let a packet pass.
 fn accepted(hop: &Hop) -> Option<String> {
     let Event::Policy { table, chain, verdict, .. } = &hop.event else { return None };
-    (verdict == "ACCEPT").then(|| format!("{table} {chain}"))
+    (*verdict == "ACCEPT").then(|| format!("{table} {chain}"))
 }
 
 /// What happened at a hop; nothing where another says it better.
@@ -241,9 +242,10 @@ fn what(hop: &Hop, earlier: &[&Hop], later: &[&Hop]) -> Option<Vec<String>> {
 }
 
 /// Conntrack's state when the packet came, and the entry once it is made.
-fn conntrack(hop: &Hop, state: &str, entry: &str, earlier: &[&Hop]) -> Option<Vec<String>> {
+fn conntrack(hop: &Hop, state: &str, entry: &Flow, earlier: &[&Hop]) -> Option<Vec<String>> {
     let seen = |h: &&&Hop| h.ns == hop.ns && matches!(h.event, Event::Conntrack { .. });
     let last = earlier.iter().rev().find(seen).map(|h| &h.event);
+    let entry = entry.to_string();
     let entry = entry.split_whitespace().collect::<Vec<_>>().join(" ");
     match (last, state) {
         (None, "NEW") => Some(vec!["conntrack: NEW".to_owned()]),

@@ -115,6 +115,8 @@ impl World {
     /// What the devices that hops name are.
     pub(crate) fn devices_of(&self, hops: &[Hop]) -> BTreeMap<NsName, BTreeMap<IfName, Place>> {
         let mut places: BTreeMap<NsName, BTreeMap<IfName, Place>> = BTreeMap::new();
+        // A packet meets the same few devices again and again.
+        let mut seen: Vec<(&NsName, &IfName)> = Vec::new();
         for hop in hops {
             let others = match &hop.event {
                 Happened::Cross { ns, device } => Some((ns, device)),
@@ -128,6 +130,10 @@ impl World {
                 Happened::Answer { .. } | Happened::Drop { .. } => None,
             };
             for (ns, name) in others.into_iter().chain(hop.device.iter().map(|device| (&hop.ns, device))) {
+                if seen.contains(&(ns, name)) {
+                    continue;
+                }
+                seen.push((ns, name));
                 let known = self.spaces.get(ns).and_then(|ns| self.stacks[*ns].links.get(name));
                 if let Some(dev) = known {
                     places.entry(ns.clone()).or_default().insert(name.clone(), self.place(*dev));

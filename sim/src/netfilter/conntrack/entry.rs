@@ -4,6 +4,7 @@ use std::fmt;
 
 use seatrial_core::addr::IfName;
 use seatrial_core::rules::Protocol;
+use serde::{Serialize, Serializer};
 
 use super::EntryId;
 use super::tcp::Tcp;
@@ -101,6 +102,44 @@ impl Entry {
 struct Text<'a> {
     entry: &'a Entry,
     now_us: u64,
+}
+
+/// An entry as it stood at one moment, if there was one. It is put into words only when somebody reads it.
+#[derive(Clone, Default)]
+pub struct Flow(Option<Box<(Entry, u64)>>);
+
+impl Flow {
+    pub(in crate::netfilter) fn at(entry: &Entry, now_us: u64) -> Self {
+        Self(Some(Box::new((entry.clone(), now_us))))
+    }
+}
+
+/// As `conntrack -L` writes it.
+impl fmt::Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_deref().map_or(Ok(()), |(entry, now_us)| Text { entry, now_us: *now_us }.fmt(f))
+    }
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_string(), f)
+    }
+}
+
+/// Equal where they read the same.
+impl PartialEq for Flow {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for Flow {}
+
+impl Serialize for Flow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for Text<'_> {
