@@ -23,7 +23,7 @@ pub(crate) const MTU: u32 = 1500;
 const LOOPBACK_MTU: u32 = 65536;
 /// How many devices a frame may cross before the simulator calls it a loop; the kernel has no such limit.
 const HOPS: u8 = 64;
-/// How many events may wait before frames are dropped (net.core.netdev_max_backlog).
+/// How many frames may wait before more are dropped (net.core.netdev_max_backlog).
 const BACKLOG: usize = 1000;
 /// What it takes a frame to get from one device to the next, in microseconds.
 const CROSSING_US: u64 = 1;
@@ -116,10 +116,15 @@ impl World {
                 format!("{} is down", w.devices[dev].name)
             });
         }
-        if framed.meta.hops > HOPS || self.clock.waiting() > BACKLOG {
-            return self.drop_frame(dev, &framed, DropReason::CpuBacklog, |_| {
-                "the frame goes round in a loop".to_owned()
-            });
+        let why = match framed.meta.hops > HOPS {
+            true => Some("the frame goes round in a loop"),
+            false if self.clock.waiting() > BACKLOG => {
+                Some("too many frames wait (net.core.netdev_max_backlog)")
+            }
+            false => None,
+        };
+        if let Some(why) = why {
+            return self.drop_frame(dev, &framed, DropReason::CpuBacklog, |_| why.to_owned());
         }
         self.film(dev, Way::Out, &framed);
         if let Some(framed) = self.pass(dev, Way::Out, framed) {

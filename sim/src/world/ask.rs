@@ -274,6 +274,18 @@ mod tests {
     }
 
     #[test]
+    fn timers_that_wait_are_no_frames_that_do() {
+        let mut world = pair().listen("b", "80/tcp").world();
+        for resolver in 0..2000 {
+            let resolver = crate::arena::Id::from_position(resolver);
+            world
+                .clock
+                .after(60 * crate::clock::SECOND, crate::world::Event::Upstream { resolver, token: 0 });
+        }
+        assert_eq!(ask(&mut world, "a -> 10.0.0.2:80/tcp"), "reaches b:80 from 10.0.0.1");
+    }
+
+    #[test]
     fn a6_a_neighbour_that_does_not_answer_is_unreachable_after_three_seconds() {
         // Linux 6.18: connect() to an absent neighbour fails with EHOSTUNREACH after 3.05 s.
         let mut world = pair().world();
