@@ -35,9 +35,9 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-/// Network namespaces, without anybody in them.
+/// Network namespaces, without anybody in them, and the devices that were made in them.
 #[derive(Default)]
-struct World(BTreeMap<NsName, Place>);
+struct World(BTreeMap<NsName, Place>, Vec<Item>);
 
 impl World {
     fn net(&self, ns: &NsName) -> Option<&Net> {
@@ -51,17 +51,30 @@ impl World {
         if !network(&item.object) {
             return Ok(());
         }
-        self.net(&item.ns).unwrap().add(&item.object, |ns| self.net(ns))
+        self.net(&item.ns).unwrap().add(&item.object, |ns| self.net(ns))?;
+        self.1.extend(matches!(item.object, Object::Link(_)).then(|| item.clone()));
+        Ok(())
+    }
+
+    /// Gives a namespace up. The kernel takes its time with what is in it, and names are to be free at once.
+    fn give_up(&mut self, ns: &NsName) -> Result<(), Error> {
+        let (gone, rest): (Vec<Item>, Vec<Item>) =
+            std::mem::take(&mut self.1).into_iter().partition(|item| item.ns == *ns);
+        self.1 = rest;
+        let net = self.net(ns);
+        gone.iter().rev().try_for_each(|item| net.map_or(Ok(()), |net| net.remove(&item.object)))?;
+        self.0.remove(ns);
+        Ok(())
     }
 
     fn carry_out(&mut self, op: &PlanOp) -> Result<(), Error> {
         match op {
             PlanOp::Add(item) => self.add(item),
-            PlanOp::Remove(Item { ns, object: Object::Namespace(Namespace::Network) }) => {
-                self.0.remove(ns);
-                Ok(())
+            PlanOp::Remove(Item { ns, object: Object::Namespace(Namespace::Network) }) => self.give_up(ns),
+            PlanOp::Remove(item) if network(&item.object) => {
+                self.1.retain(|made| made != item);
+                self.net(&item.ns).unwrap().remove(&item.object)
             }
-            PlanOp::Remove(item) if network(&item.object) => self.net(&item.ns).unwrap().remove(&item.object),
             PlanOp::Replace(item) if network(&item.object) => {
                 self.net(&item.ns).unwrap().replace(&item.object)
             }
