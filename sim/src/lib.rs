@@ -7,6 +7,7 @@
 //! * `device`: bridges, cables, macvlan and ipvlan; `wire`: what can go wrong with them.
 //! * `stack`: addresses, routes, neighbours, sockets and protocols of one namespace.
 //! * [`netfilter`]: rules, conntrack and NAT of one namespace.
+//! * [`kernel`]: which Linux all of them follow.
 //! * `proxy`, `resolver`, `lookup`: processes that send packets of their own.
 //! * [`namespaces`]: what a process sees that is no packet.
 //! * [`questions`]: what is asked of a world as a whole.
@@ -17,6 +18,7 @@ pub mod capture;
 mod clock;
 mod device;
 pub mod digest;
+pub mod kernel;
 mod lookup;
 pub mod namespaces;
 pub mod netfilter;

@@ -244,7 +244,7 @@ impl Netfilter {
         self.table.blind = true;
     }
 
-    /// Sets conntrack's settings: `nf_conntrack_max`, where 0 is no bound, and `nf_conntrack_checksum`.
+    /// Sets conntrack's settings, and which kernel it is of.
     pub(crate) const fn tune(&mut self, settings: Tuning) {
         self.table.tune(settings);
     }

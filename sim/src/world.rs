@@ -15,6 +15,7 @@ use crate::capture::Shot;
 use crate::clock::{Clock, MS};
 use crate::device::Device;
 use crate::digest::{Digest, Rolling};
+use crate::kernel::Kernel;
 use crate::lookup::{Lookup, Names};
 use crate::namespaces::Namespaces;
 use crate::packet::{Nonce, Payload};
@@ -44,6 +45,8 @@ const EVENTS: u32 = 1_000_000;
 pub struct World {
     pub(crate) clock: Clock<Event>,
     pub(crate) seed: Seed,
+    /// The Linux that every machine has.
+    pub(crate) kernel: Kernel,
     /// Of every event so far.
     digest: Rolling,
     pub(crate) spaces: BTreeMap<NsName, NsId>,
@@ -100,10 +103,11 @@ pub(crate) enum Event {
 
 impl World {
     /// A world without anything in it.
-    fn empty(seed: u64) -> Self {
+    fn empty(kernel: Kernel, seed: u64) -> Self {
         Self {
             clock: Clock::new(),
             seed: Seed::new(seed),
+            kernel,
             digest: Rolling::new(),
             spaces: BTreeMap::new(),
             stacks: Arena::new(),

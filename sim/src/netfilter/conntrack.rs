@@ -12,6 +12,7 @@ use rustc_hash::FxBuildHasher;
 use seatrial_core::addr::IfName;
 use seatrial_core::rules::Protocol;
 
+use crate::kernel::Kernel;
 use crate::packet::{L4, Packet};
 use crate::seed::Seed;
 
@@ -34,7 +35,7 @@ const UDP_STREAM_FROM_US: u64 = 2 * SECOND_US;
 /// `nf_conntrack_max` of a machine with more than 4 GiB.
 const MAX: usize = 262_144;
 
-/// Settings under net.netfilter.
+/// Settings under net.netfilter, and whose they are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tuning {
     /// `nf_conntrack_max`: how many entries there may be; 0 is no bound.
@@ -42,11 +43,12 @@ pub(crate) struct Tuning {
     /// `nf_conntrack_checksum`: whether a packet that comes in with a wrong checksum is INVALID.
     pub(crate) checksum: bool,
     pub(crate) timeouts: Timeouts,
+    pub(crate) kernel: Kernel,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { max: MAX, checksum: true, timeouts: Timeouts::default() }
+        Self { max: MAX, checksum: true, timeouts: Timeouts::default(), kernel: Kernel::default() }
     }
 }
 /// How many places `early_drop` looks at for an entry to sacrifice.
@@ -122,6 +124,10 @@ impl Table {
 
     pub(super) const fn timeouts(&self) -> Timeouts {
         self.tuning.timeouts
+    }
+
+    pub(super) const fn kernel(&self) -> Kernel {
+        self.tuning.kernel
     }
 
     pub(super) const fn checks_sums(&self) -> bool {

@@ -9,7 +9,8 @@ use seatrial_core::addr::{Family, IfName};
 use seatrial_core::plan::NsName;
 use seatrial_core::rules::{AddrType, Hook, iptables};
 
-use super::{Context, CtInfo, Netfilter, Routing, Verdict};
+use super::{Context, CtInfo, Netfilter, Routing, Tuning, Verdict};
+use crate::kernel::Kernel;
 use crate::packet::{Checksum, Icmp, L4, Packet, Payload, Ports, Quoted, Tcp, TcpFlags};
 use crate::seed::Seed;
 use crate::trace::{Event, Hop};
@@ -153,6 +154,11 @@ impl Host {
     /// The entries of conntrack, as `conntrack -L` writes them.
     fn entries(&self) -> Vec<String> {
         self.netfilter.entries(self.now_us)
+    }
+
+    /// It is another Linux's.
+    fn runs(&mut self, kernel: Kernel) {
+        self.netfilter.tune(Tuning { kernel, ..Tuning::default() });
     }
 
     fn wait_s(&mut self, seconds: u64) {

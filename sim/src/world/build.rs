@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::arena::{DevId, NodeId, NsId};
 use crate::device::{Device, Kind, bridge::Bridge};
+use crate::kernel::Kernel;
 use crate::namespaces::machine;
 use crate::netfilter::Netfilter;
 use crate::proxy::ProxyState;
@@ -42,12 +43,20 @@ pub struct Unsupported {
 pub(crate) type Refusal = String;
 
 impl World {
-    /// Makes every object of a plan. The same plan and seed make the same world, on every machine.
+    /// Makes every object of a plan, on Linux 6.12. The same plan and seed make the same world, on every machine.
     ///
     /// # Errors
     /// The first object that the simulator does not understand, or that has nothing to stand on.
     pub fn build(plan: &Plan, seed: u64) -> Result<Self, Unsupported> {
-        let mut world = Self::empty(seed);
+        Self::build_on(Kernel::default(), plan, seed)
+    }
+
+    /// As [`World::build`], on another Linux.
+    ///
+    /// # Errors
+    /// As [`World::build`].
+    pub fn build_on(kernel: Kernel, plan: &Plan, seed: u64) -> Result<Self, Unsupported> {
+        let mut world = Self::empty(kernel, seed);
         plan.items.iter().try_for_each(|item| world.add(item))?;
         Ok(world)
     }
@@ -175,7 +184,9 @@ impl World {
             // `lo` is made with the namespace, and knows which one only then.
             let id = self.stacks.next_id();
             let loopback = self.devices.push(Device::new(id, IfName::lo(), Kind::Loopback));
-            let id = self.stacks.push(Stack::new(ns.clone(), loopback));
+            let mut stack = Stack::new(ns.clone(), loopback);
+            stack.settings.conntrack.kernel = self.kernel;
+            let id = self.stacks.push(stack);
             self.spaces.insert(ns.clone(), id);
         }
         Ok(())

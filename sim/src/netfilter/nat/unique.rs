@@ -4,6 +4,7 @@ use seatrial_core::addr::PortRange;
 use seatrial_core::rules::Protocol;
 
 use super::{Manip, Range, address};
+use crate::kernel::Kernel;
 use crate::netfilter::conntrack::tcp;
 use crate::netfilter::conntrack::tuple::{Direction, Tuple};
 use crate::netfilter::conntrack::{EntryId, State, Status, Table};
@@ -123,7 +124,7 @@ fn search(
     seed: &mut Seed,
 ) -> Tuple {
     let Some((first, count)) = searched(&tuple, range, manip) else { return tuple };
-    let starts_anywhere = range.random || manip == Manip::Source;
+    let starts_anywhere = range.random || manip == Manip::Source || table.kernel() == Kernel::V6_1;
     let mut offset = if starts_anywhere { seed.next_u16() } else { 0 };
     let mut attempts = count.min(ATTEMPTS);
     loop {
@@ -154,7 +155,7 @@ fn is_taken_for_good(table: &mut Table, tuple: &Tuple, id: EntryId, left: u32, n
     let Some((tcp::State::SynSent, new_end)) = end_of(table, id) else {
         return is_taken(table, tuple, id, now_us);
     };
-    if left > HARDER {
+    if left > HARDER || table.kernel() == Kernel::V6_1 {
         return is_taken(table, tuple, id, now_us);
     }
     let Some(reply) = tuple.inverse() else { return true };
