@@ -23,7 +23,9 @@ use crate::addr::{Family, IfName, IpNet};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::probe::NsKind;
 use crate::rules::{Backend, Ruleset};
-use crate::topology::{Attachment, ContainerRef, DEFAULT_BRIDGE, Driver, Host, Listener, Network, NodeName};
+use crate::topology::{
+    Attachment, Container, ContainerRef, DEFAULT_BRIDGE, Driver, Host, Listener, Network, NodeName,
+};
 
 /// One Docker Engine.
 #[derive(Debug, Clone)]
@@ -43,7 +45,7 @@ pub(super) struct Dockerd {
     /// In the order they were first started.
     pub(super) containers: Vec<Ctr>,
     /// Sockets that answer, of its nodes and others.
-    pub(super) listeners: Vec<Listener>,
+    listeners: BTreeMap<NodeName, Vec<Listener>>,
     /// Namespaces that outlived their containers.
     pub(super) lingering: Vec<Lingering>,
     /// What changes did beside making objects, since it was last asked for.
@@ -62,17 +64,17 @@ impl Dockerd {
             networks: BTreeMap::new(),
             made: Vec::new(),
             containers: Vec::new(),
-            listeners: listeners.to_vec(),
+            listeners: BTreeMap::new(),
             lingering: Vec::new(),
             effects: Vec::new(),
         };
         for (transport, port) in &host.machine.ports_in_use {
             dockerd.ports.occupy(*transport, *port, None);
         }
-        let on_host: Vec<&Listener> = listeners.iter().filter(|l| dockerd.listens_on_host(l)).collect();
-        for l in on_host {
-            dockerd.ports.occupy(l.transport, l.port, l.address);
+        for listener in listeners {
+            dockerd.listeners.entry(listener.node.clone()).or_default().push(listener.clone());
         }
+        dockerd.occupy_ports();
         diagnostics.extend(dockerd.create_network(&docker0(&host.daemon)).err());
         for spec in &host.networks {
             let spec = with_defaults(spec, &host.daemon.default_network_opts);
@@ -88,11 +90,21 @@ impl Dockerd {
         dockerd
     }
 
-    /// Whether a listener is the machine's own, or that of a container in its network namespace.
-    fn listens_on_host(&self, listener: &Listener) -> bool {
-        let mut containers = self.host.containers.iter().filter(|c| c.node == listener.node);
-        let owner = containers.next().map(|c| self.owner(NsKind::Network, c));
-        owner.unwrap_or_else(|| listener.node.clone()) == self.host.name
+    /// What listens on the machine itself, or in a container in its network namespace, has its port.
+    fn occupy_ports(&mut self) {
+        let in_host = |c: &&Container| self.owner(NsKind::Network, c) == self.host.name;
+        let guests = self.host.containers.iter().filter(in_host).map(|c| &c.node);
+        let nodes = guests.chain([&self.host.name]);
+        let held: Vec<_> =
+            nodes.flat_map(|n| self.listeners(n)).map(|l| (l.transport, l.port, l.address)).collect();
+        for (transport, port, address) in held {
+            self.ports.occupy(transport, port, address);
+        }
+    }
+
+    /// The sockets of a node that answer.
+    pub(super) fn listeners(&self, node: &NodeName) -> impl Iterator<Item = &Listener> {
+        self.listeners.get(node).into_iter().flatten()
     }
 
     fn create_network(&mut self, spec: &Network) -> Result<(), Diagnostic> {
@@ -122,7 +134,7 @@ impl Dockerd {
         links.chain(routes).chain(servers).collect()
     }
 
-    fn create_container(&mut self, spec: &crate::topology::Container) -> Result<(), Diagnostic> {
+    fn create_container(&mut self, spec: &Container) -> Result<(), Diagnostic> {
         let mut ctr = self.new_container(spec, 0);
         let same_name = self.containers.iter().find(|c| c.spec.name == spec.name);
         let checked = match same_name {
@@ -144,7 +156,7 @@ impl Dockerd {
     }
 
     /// A container as it is made, with the ids of those it joins.
-    fn new_container(&self, spec: &crate::topology::Container, replaced: u32) -> Ctr {
+    fn new_container(&self, spec: &Container, replaced: u32) -> Ctr {
         let mut ctr = Ctr::new(spec, &self.host.name, replaced);
         let donors = Ctr::joins(spec).into_iter().filter_map(|d| self.find(d));
         ctr.donors = donors.map(|c| (c.node().clone(), c.replaced)).collect();

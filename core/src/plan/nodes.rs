@@ -40,11 +40,14 @@ fn names(topology: &Topology) -> Vec<Diagnostic> {
 
 /// Two listeners of one namespace on one port: the kernel would refuse the second.
 fn listeners(listeners: &[Listener], engines: &[Dockerd]) -> Vec<Diagnostic> {
-    let placed: Vec<(NodeName, &Listener)> = listeners.iter().map(|l| (netns(l, engines), l)).collect();
+    let owners = owners(engines);
+    let mut placed: BTreeMap<&NodeName, Vec<&Listener>> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for (i, (ns, listener)) in placed.iter().enumerate() {
-        let clash = placed.iter().take(i).find(|(other, first)| other == ns && clashes(first, listener));
-        let Some((_, first)) = clash else { continue };
+    for listener in listeners {
+        let here = placed.entry(owners.get(&listener.node).unwrap_or(&listener.node)).or_default();
+        let clash = here.iter().copied().find(|first| clashes(first, listener));
+        here.push(listener);
+        let Some(first) = clash else { continue };
         let found = format!(
             "{} cannot listen on {}/{}: address already in use",
             listener.node, listener.port, listener.transport
@@ -55,13 +58,15 @@ fn listeners(listeners: &[Listener], engines: &[Dockerd]) -> Vec<Diagnostic> {
     wrong
 }
 
-/// The node whose network namespace a listener is in.
-fn netns(listener: &Listener, engines: &[Dockerd]) -> NodeName {
-    let owner = engines.iter().find_map(|engine| {
-        let spec = engine.host.containers.iter().find(|c| c.node == listener.node)?;
-        Some(engine.owner(NsKind::Network, spec))
-    });
-    owner.unwrap_or_else(|| listener.node.clone())
+/// The node whose network namespace each container is in; of two containers of one name, the first's.
+fn owners(engines: &[Dockerd]) -> BTreeMap<&NodeName, NodeName> {
+    let mut owners = BTreeMap::new();
+    for engine in engines {
+        for spec in &engine.host.containers {
+            owners.entry(&spec.node).or_insert_with(|| engine.owner(NsKind::Network, spec));
+        }
+    }
+    owners
 }
 
 /// Whether the kernel would answer EADDRINUSE (man 2 bind).

@@ -76,7 +76,7 @@ impl Dockerd {
         items.push(Self::process(ctr));
         items.extend(self.published_items(ctr));
         let netns = ctr.ns(NsKind::Network);
-        let own = self.listeners.iter().filter(|l| l.node == *ctr.node());
+        let own = self.listeners(ctr.node());
         items.extend(own.map(|l| listener(netns.as_str(), l)));
         items
     }

@@ -135,9 +135,9 @@ impl Tables {
     }
 }
 
-/// Whether two rules are one, whatever they counted.
+/// Whether two rules are one, whatever they counted. Docker's rules differ soonest in their targets.
 fn same(a: &Rule, b: &Rule) -> bool {
-    a.matches == b.matches && a.target == b.target
+    a.target == b.target && a.matches == b.matches
 }
 
 /// The item that is meant, which is added at the end if it is not there.

@@ -62,7 +62,7 @@ impl Dockerd {
 
     /// Its ports, random in truth; none that a listener of the container wants.
     fn resolver_ports(&self, ctr: &Ctr) -> [u16; 2] {
-        let own = self.listeners.iter().filter(|l| l.node == *ctr.node());
+        let own = self.listeners(ctr.node());
         let taken: BTreeSet<u16> = own.map(|l| l.port).collect();
         ["tcp", "udp"].map(|what| {
             let salted =

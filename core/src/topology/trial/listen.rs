@@ -17,7 +17,7 @@ pub(super) fn declared(
     topology: &mut Topology,
     out: &mut Diagnostics,
 ) -> Vec<Listener> {
-    let mut listeners = Listeners { of: Namespaces::of(topology), all: Vec::new() };
+    let mut listeners = Listeners { of: Namespaces::of(topology), places: BTreeMap::new(), all: Vec::new() };
     let entries = field.map(|f| f.mapping(out)).unwrap_or_default();
     for (key, node) in entries {
         if let Some(wrong) = unknown_node(topology, &key.name, &key.at) {
@@ -110,14 +110,16 @@ fn bound(text: &str) -> Result<IpAddr, String> {
 /// Listeners, and whose network namespace each is in.
 struct Listeners {
     of: Namespaces,
+    /// By the node whose network namespace it is: places in `all`.
+    places: BTreeMap<NodeName, Vec<usize>>,
     all: Vec<Listener>,
 }
 
 impl Listeners {
     /// Adds a listener, unless another holds its port.
     fn add(&mut self, new: Listener) -> Result<(), Diagnostic> {
-        let here = self.of.owner(&new.node);
-        let held = self.all.iter().find(|l| clash(l, &new) && self.of.owner(&l.node) == here);
+        let here = self.places.entry(self.of.owner(&new.node)).or_default();
+        let held = here.iter().filter_map(|place| self.all.get(*place)).find(|l| clash(l, &new));
         if let Some(held) = held {
             let found = format!(
                 "{} holds port {}/{} of this network namespace",
@@ -127,6 +129,7 @@ impl Listeners {
                 .expected("another port or address")
                 .related(held.at.clone(), "held"));
         }
+        here.push(self.all.len());
         self.all.push(new);
         Ok(())
     }
