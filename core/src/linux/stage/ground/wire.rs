@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use tokio::time::{sleep, timeout};
 
 use super::Ground;
@@ -45,7 +46,12 @@ impl Ground {
         self.standing = rest;
         let Some(net) = self.nets.get(ns) else { return Ok(()) };
         let links = gone.iter().rev().filter(|item| matches!(item.object, Object::Link(_)));
-        links.into_iter().try_for_each(|item| net.remove(&item.object))
+        // A cable goes with the namespace at its other end, when the kernel gets to that: it may be gone by now.
+        let gone = |error: &Error| error.errno == Some(Errno::ENODEV as i32);
+        links.into_iter().try_for_each(|item| match net.remove(&item.object) {
+            Err(error) if gone(&error) => Ok(()),
+            done => done,
+        })
     }
 
     /// Waits until what operations touched carries packets: the kernel finishes devices and addresses of IPv6 when it
