@@ -53,8 +53,8 @@ impl fmt::Display for Version {
 pub enum Profile {
     /// 28.2 to 28.5: a raw DROP for each endpoint, isolation in two stages.
     V28_2,
-    /// 29 with the iptables backend: DOCKER-INTERNAL instead of the isolation stages.
-    V29Iptables,
+    /// 29: DOCKER-INTERNAL instead of the isolation stages, or the nftables backend.
+    V29,
 }
 
 /// A Docker Engine: a version and what follows from it.
@@ -69,7 +69,7 @@ pub struct Engine {
 impl Engine {
     /// The newest engine that is planned: 29 with iptables.
     pub const NEWEST: Self =
-        Self { version: Version { major: 29, minor: None, patch: None }, profile: Profile::V29Iptables };
+        Self { version: Version { major: 29, minor: None, patch: None }, profile: Profile::V29 };
 
     /// The engine of a version; one newer than all that are known behaves as the newest.
     ///
@@ -77,7 +77,7 @@ impl Engine {
     /// A version whose rules are not planned yet.
     pub fn of(version: Version) -> Result<Self, EngineError> {
         let profile = match (version.major, version.minor) {
-            (29.., _) => Profile::V29Iptables,
+            (29.., _) => Profile::V29,
             (28, None | Some(2..)) => Profile::V28_2,
             (..=28, _) => return Err(EngineError::NotPlanned(version)),
         };
@@ -126,7 +126,7 @@ mod tests {
     fn a_version_picks_its_profile() {
         assert_eq!("28.5.2".parse::<Engine>().unwrap().profile, Profile::V28_2);
         assert_eq!("28".parse::<Engine>().unwrap().profile, Profile::V28_2);
-        assert_eq!("29".parse::<Engine>().unwrap().profile, Profile::V29Iptables);
+        assert_eq!("29".parse::<Engine>().unwrap().profile, Profile::V29);
         assert!("31.1".parse::<Engine>().unwrap().is_unknown());
     }
 

@@ -128,7 +128,7 @@ impl Firewall {
             .collect();
         let accept_mark = match engine.profile {
             Profile::V28_2 => None,
-            Profile::V29Iptables => daemon.bridge_accept_fwmark.as_ref().and_then(|m| m.parse().ok()),
+            Profile::V29 => daemon.bridge_accept_fwmark.as_ref().and_then(|m| m.parse().ok()),
         };
         let mut firewall = Self {
             profile: engine.profile,

@@ -195,7 +195,7 @@ fn request(
     let named = written.and_then(|p| p.subnet.map(|s| (s, p.ip_range)));
     let pool = match named {
         // Since 29.0 the unspecified address asks for a size alone.
-        Some((subnet, None)) if subnet.addr().is_unspecified() && engine.profile == Profile::V29Iptables => {
+        Some((subnet, None)) if subnet.addr().is_unspecified() && engine.profile == Profile::V29 => {
             ipam.request_predefined(family, Some(subnet.prefix_len()), reserved)
         }
         Some((subnet, range)) => ipam.request_pool(subnet, range),

@@ -151,7 +151,7 @@ impl Dockerd {
         let v4 = gateways.v4 == Some(place);
         // Without an IPv6 gateway the IPv4 one may serve IPv6 by proxy.
         let v6 = gateways.v6 == Some(place) || (gateways.v6.is_none() && v4);
-        let routed = self.host.engine.profile == Profile::V29Iptables;
+        let routed = self.host.engine.profile == Profile::V29;
         self.set_mode(ctr, place, Mode { routed, v4, v6 })
     }
 
@@ -227,7 +227,7 @@ impl Dockerd {
                 Profile::V28_2 => {
                     format!("failed to bind host port for {host}:{}: {error}", request.target())
                 }
-                Profile::V29Iptables => {
+                Profile::V29 => {
                     format!("failed to bind host port {host}/{}: {error}", request.transport())
                 }
             },
@@ -272,14 +272,14 @@ impl Part {
     /// 28 revokes everything and programs again; 29 takes back only what went, and publishes routed ports on every
     /// routed network.
     fn of(profile: Profile, routed: bool, family: Family, had: Mode, wants: Mode) -> Self {
-        let role = |mode: Mode| match (routed && profile == Profile::V29Iptables, family) {
+        let role = |mode: Mode| match (routed && profile == Profile::V29, family) {
             (true, _) => mode.routed,
             (false, Family::V4) => mode.v4,
             (false, Family::V6) => mode.v6,
         };
         match profile {
             Profile::V28_2 => Self { routed, keeps: false, adds: role(wants) },
-            Profile::V29Iptables => Self { routed, keeps: role(wants), adds: role(wants) && !role(had) },
+            Profile::V29 => Self { routed, keeps: role(wants), adds: role(wants) && !role(had) },
         }
     }
 }

@@ -36,7 +36,7 @@ impl Firewall {
     fn internal_edits(&self, bridge: &str, icc: bool, subnet: IpNet) -> Vec<Edit> {
         let chain = match self.profile {
             Profile::V28_2 => STAGE_1,
-            Profile::V29Iptables => "DOCKER-INTERNAL",
+            Profile::V29 => "DOCKER-INTERNAL",
         };
         let source = Match::Source(Is::not(subnet));
         let destination = Match::Destination(Is::not(subnet));
@@ -101,7 +101,7 @@ impl Firewall {
     /// Bridges are cut off from each other in two stages until 28 (`setINC`); a routed one takes part in one way.
     fn isolation_edits(&self, bridge: &str, config: &FamilyRules) -> Vec<Edit> {
         match self.profile {
-            Profile::V29Iptables => return Vec::new(),
+            Profile::V29 => return Vec::new(),
             Profile::V28_2 => {}
         }
         let mut edits = Vec::new();

@@ -153,7 +153,7 @@ fn at_or_push<T>(items: &mut Vec<T>, is: impl Fn(&T) -> bool, make: impl FnOnce(
 const fn filter_chains(profile: Profile) -> [&'static str; 3] {
     match profile {
         Profile::V28_2 => ["DOCKER-CT", "DOCKER-ISOLATION-STAGE-1", "DOCKER-BRIDGE"],
-        Profile::V29Iptables => ["DOCKER-CT", "DOCKER-INTERNAL", "DOCKER-BRIDGE"],
+        Profile::V29 => ["DOCKER-CT", "DOCKER-INTERNAL", "DOCKER-BRIDGE"],
     }
 }
 
