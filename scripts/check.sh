@@ -66,7 +66,7 @@ missing_files() {
 check 'format'                                       cargo fmt --all --check
 check 'lints'                                        cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 check 'documents'                                    env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
-check 'scripts parse'                                bash -n scripts/*.sh .ci/run
+check 'scripts parse'                                bash -n scripts/*.sh scripts/*/*.sh .ci/run
 check 'core does no I/O'                             none does_io seatrial-core
 check 'sim does no I/O'                              none does_io seatrial-sim
 check 'core and sim touch no machine'                none pure 'std::(fs|env|process|thread|time)\b|TcpStream|TcpListener|UdpSocket|SystemTime|Instant::'

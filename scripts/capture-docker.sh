@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# capture-docker.sh [ENGINE…] [TOPOLOGY…]: what real Docker Engines make of compose files, as text.
+#
+# For each engine (20.10 and 26.1 by default) and each topology (all that fixtures/engines/28.5 has a compose.yaml and
+# a world.txt or steps.txt of) a private dockerd is started in namespaces of its own, `docker compose up` is run, and
+# what stands then is written to fixtures/engines/ENGINE/TOPOLOGY (or below $SEATRIAL_CAPTURES):
+# iptables-save.txt, ip6tables-save.txt and world.txt; where the engine refuses the topology, refused.txt with its
+# words. TOPOLOGY:ip6tables starts dockerd with ip6tables, which was an experiment and off before 27, and writes to
+# TOPOLOGY-ip6tables. fixtures/engines/README.md says what the files mean. Nothing outside changes. Needs root, and the
+# root filesystems of reference-engines.sh: the engine's, and 28.5's, whose client drives all of them.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+engines=${SEATRIAL_ENGINES:-${XDG_CACHE_HOME:-$HOME/.cache}/seatrial/engines}
+fixtures=$(cd "$here/../fixtures/engines" && pwd)
+captures=${SEATRIAL_CAPTURES:-$fixtures}
+
+say() { printf 'capture-docker: %s\n' "$*" >&2; }
+die() { say "$@"; exit 1; }
+
+# A root that may be written to and stays as it was: what is written goes into memory.
+layer() {
+    local lower=$1 at=$2
+    mkdir -p "$at/upper" "$at/work" "$3"
+    mount -t overlay overlay -o "lowerdir=$lower,upperdir=$at/upper,workdir=$at/work" "$3"
+}
+
+# In fresh namespaces: the engine's root becomes ours, with the client's root inside it.
+enter() {
+    local engine=$1 topology=${2%:*} result=$3 memory=$4 root flags=
+    [ "$2" = "$topology" ] || flags='--experimental --ip6tables'
+    root=$memory/root
+    mount --make-rprivate /
+    mount -t tmpfs tmpfs "$memory"
+    layer "$engines/$engine" "$memory/engine" "$root"
+    layer "$engines/28.5" "$memory/client" "$root/client"
+    mkdir -p "$root/old" "$root/topology" "$root/result" "$root/capture"
+    mount --bind "$fixtures/28.5/$topology" "$root/topology"
+    mount --bind "$result" "$root/result"
+    mount --bind "$here/capture-docker" "$root/capture"
+    mount -t proc proc "$root/proc"
+    mount -t sysfs sysfs "$root/sys"
+    mount --rbind /dev "$root/dev"
+    mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+    mkdir -p "$root/var/lib/docker" "$root/var/lib/containerd"
+    for folder in run tmp var/lib/docker var/lib/containerd; do mount -t tmpfs tmpfs "$root/$folder"; done
+    # What the engine and its client share.
+    for folder in run tmp topology proc dev; do
+        mkdir -p "$root/client/$folder"
+        mount --rbind "$root/$folder" "$root/client/$folder"
+    done
+    cd "$root"
+    pivot_root . old
+    umount -l /old
+    export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+    exec bash /capture/inside.sh "$engine" "$flags"
+}
+
+capture() {
+    local engine=$1 topology=$2 work
+    work=$(mktemp -d)
+    mkdir "$work/result" "$work/memory"
+    if unshare --net --mount --pid --uts --ipc --cgroup --fork --kill-child \
+        "$here/capture-docker.sh" --enter "$engine" "$topology" "$work/result" "$work/memory" >"$work/log" 2>&1; then
+        mkdir -p "$captures/$engine"
+        rm -rf "${captures:?}/$engine/${topology/:/-}"
+        mv -T "$work/result" "$captures/$engine/${topology/:/-}"
+        say "$engine $topology"
+        rm -rf "$work"
+    else
+        say "$engine $topology failed: see $work/log"
+        return 1
+    fi
+}
+
+if [ "${1:-}" = --enter ]; then
+    shift
+    enter "$@"
+fi
+
+[ "$(id -u)" -eq 0 ] || die "dockerd needs root: run this with sudo"
+chosen=() topologies=()
+for word in "$@"; do
+    if [[ $word =~ ^[0-9]+\.[0-9]+$ ]]; then chosen+=("$word"); else topologies+=("$word"); fi
+done
+[ "${#chosen[@]}" -gt 0 ] || chosen=(20.10 26.1)
+if [ "${#topologies[@]}" -eq 0 ]; then
+    for folder in "$fixtures"/28.5/*/; do
+        [ ! -e "$folder/compose.yaml" ] || [ ! -e "$folder/world.txt" ] && [ ! -e "$folder/steps.txt" ] ||
+            topologies+=("$(basename "$folder")")
+    done
+fi
+for engine in "${chosen[@]}" 28.5; do
+    [ -d "$engines/$engine" ] || die "the root of Engine $engine is missing: scripts/reference-engines.sh $engine makes it"
+done
+for topology in "${topologies[@]}"; do
+    [[ $topology =~ ^[^:]+(:ip6tables)?$ ]] && [ -e "$fixtures/28.5/${topology%:*}/compose.yaml" ] || die "no topology '$topology' in fixtures/engines/28.5"
+done
+failed=0
+for engine in "${chosen[@]}"; do
+    for topology in "${topologies[@]}"; do capture "$engine" "$topology" || failed=1; done
+done
+exit "$failed"
