@@ -1,177 +1,256 @@
 //! A rolling digest of all that happens in a world: equal digests, equal runs.
 //!
-//! It is the same on every machine: no number is hashed in the machine's own byte order or width, and an address as
-//! the number it is (std hashes an address in the machine's order).
+//! It is the same on every machine: whatever happens is written as numbers of one width and byte order.
 
 use std::fmt;
-use std::hash::{Hash as _, Hasher as _};
 use std::net::IpAddr;
 
-use rustc_stable_hash::hashers::{SipHasher128Hash, StableSipHasher128};
-use rustc_stable_hash::{FromStableHash, StableHasher};
+use seatrial_core::addr::MacAddr;
 use seatrial_core::probe::Way;
+use xxhash_rust::xxh3::xxh3_128;
 
-use crate::packet::{Body, Icmp, L4, NeighbourMessage, Packet, Payload, Quoted};
+use crate::arena::Id as _;
+use crate::packet::{Body, Icmp, L4, NeighbourMessage, Packet, Payload, Ports, Quoted, Tcp};
 use crate::skb::{Framed, Meta};
+use crate::stack::icmp::Told;
 use crate::stack::socket::Wake;
 use crate::world::Event;
 
 /// What a run comes to, 128 bits; it says that two runs are the same, and keeps nothing secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Digest([u64; 2]);
+pub struct Digest(u128);
 
 impl Digest {
     /// One digest of several, by their order.
     #[must_use]
     pub fn of(digests: impl IntoIterator<Item = Self>) -> Self {
-        let mut hasher = StableSipHasher128::new();
-        digests.into_iter().for_each(|Self(words)| words.into_iter().for_each(|w| hasher.write_u64(w)));
-        hasher.finish()
+        let chain = |sum: u128, Self(next): Self| {
+            let mut words = Words::new();
+            words.wide(sum);
+            words.wide(next);
+            words.sum()
+        };
+        Self(digests.into_iter().fold(0, chain))
     }
 }
 
 /// As 32 hexadecimal digits.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self([first, second]) = self;
-        write!(f, "{first:016x}{second:016x}")
+        write!(f, "{:032x}", self.0)
     }
 }
 
-impl FromStableHash for Digest {
-    type Hash = SipHasher128Hash;
-
-    fn from(SipHasher128Hash(words): SipHasher128Hash) -> Self {
-        Self(words)
-    }
-}
-
-/// The digest of what has happened so far. Nothing is allocated for it.
-#[derive(Clone)]
-pub(crate) struct Rolling(StableSipHasher128);
-
-impl fmt::Debug for Rolling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Rolling({})", self.digest())
-    }
-}
+/// The digest of what has happened so far: each event is written down after the digest of those before it, and XXH3, whose
+/// sums are the same wherever they are made, is taken of that. Nothing is allocated for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Rolling(u128);
 
 impl Rolling {
     /// Nothing has happened.
-    pub(crate) fn new() -> Self {
-        Self(StableHasher::new())
+    pub(crate) const fn new() -> Self {
+        Self(0)
     }
 
     /// What it comes to so far.
-    pub(crate) fn digest(&self) -> Digest {
-        self.0.clone().finish()
+    pub(crate) const fn digest(&self) -> Digest {
+        Digest(self.0)
     }
 
     /// Takes in an event and its time.
     pub(crate) fn take(&mut self, at_us: u64, event: &Event) {
-        self.0.write_u64(at_us);
-        std::mem::discriminant(event).hash(&mut self.0);
+        let mut words = Words::new();
+        words.wide(self.0);
+        words.put(at_us);
+        words.event(event);
+        self.0 = words.sum();
+    }
+}
+
+/// How many words the longest event has: a frame with an ICMP error in it, and an answer for its payload.
+const WORDS: usize = 32;
+
+/// An event in numbers, each with its lowest byte first.
+struct Words {
+    bytes: [u8; WORDS * 8],
+    len: usize,
+}
+
+impl Words {
+    const fn new() -> Self {
+        Self { bytes: [0; WORDS * 8], len: 0 }
+    }
+
+    fn sum(&self) -> u128 {
+        xxh3_128(self.bytes.get(..self.len).unwrap_or(&self.bytes))
+    }
+
+    fn put(&mut self, word: u64) {
+        if let Some(room) = self.bytes.get_mut(self.len..self.len + 8) {
+            room.copy_from_slice(&word.to_le_bytes());
+        }
+        debug_assert!(self.len < self.bytes.len(), "an event longer than {WORDS} words");
+        self.len += 8;
+    }
+
+    /// Two numbers of at most 32 bits.
+    fn pair(&mut self, high: impl Into<u64>, low: impl Into<u64>) {
+        self.put(high.into() << 32 | low.into());
+    }
+
+    fn wide(&mut self, word: u128) {
+        self.put((word >> 64) as u64);
+        self.put(word as u64);
+    }
+
+    fn event(&mut self, event: &Event) {
         match *event {
             Event::Receive(dev, ref framed) => {
-                dev.hash(&mut self.0);
+                self.pair(0u32, dev.position());
                 self.framed(framed);
             }
             Event::Passed(dev, way, ref framed) => {
-                (dev, matches!(way, Way::In)).hash(&mut self.0);
+                self.pair(1 + u32::from(matches!(way, Way::In)), dev.position());
                 self.framed(framed);
             }
             Event::Neighbour { ns, dev, address, timer } => {
-                (ns, dev, timer).hash(&mut self.0);
+                self.pair(3u32, ns.position());
+                self.pair(dev.position(), timer);
                 self.address(address);
             }
-            Event::Tcp { ns, sock, timer } => (ns, sock, timer).hash(&mut self.0),
+            Event::Tcp { ns, sock, timer } => {
+                self.pair(4u32, ns.position());
+                self.pair(sock.0, timer);
+            }
             Event::Wake { ns, sock, wake, cause } => {
-                (ns, sock, cause).hash(&mut self.0);
+                self.pair(5u32, ns.position());
+                self.pair(sock.0, cause);
                 self.wake(wake);
             }
-            Event::Upstream { resolver, token } => (resolver, token).hash(&mut self.0),
-            Event::Idle { proxy, back } => (proxy, back).hash(&mut self.0),
+            Event::Upstream { resolver, token } => {
+                self.pair(6u32, resolver.position());
+                self.put(token.into());
+            }
+            Event::Idle { proxy, back } => {
+                self.pair(7u32, proxy.position());
+                self.put(back.0.into());
+            }
         }
     }
 
     fn framed(&mut self, Framed { frame, meta }: &Framed) {
-        (frame.src, frame.dst).hash(&mut self.0);
+        self.macs(frame.src, frame.dst);
         match &frame.body {
             Body::Ip(packet) => self.packet(packet),
             Body::Neighbour(message) => self.message(message),
         }
         // What a namespace keeps beside a packet follows from what came to it before.
         let Meta { flight, ct: _, vlan, bridge: _, to_host, routed, piece, hops, flooded } = meta;
-        (flight, vlan, to_host, routed, piece, hops, flooded).hash(&mut self.0);
+        let flags = u32::from(*to_host) | u32::from(*routed) << 1 | u32::from(*flooded) << 2;
+        self.pair(*flight, flags | u32::from(*hops) << 8);
+        // No tag and no piece is as long as this.
+        self.pair(vlan.map_or(u32::MAX, u32::from), piece.unwrap_or(u32::MAX));
     }
 
     fn packet(&mut self, packet: &Packet) {
         let Packet { src, dst, ttl, df, mark, size, l4, payload, checksum } = packet;
-        self.address(*src);
-        self.address(*dst);
-        (ttl, df, mark, size).hash(&mut self.0);
-        std::mem::discriminant(l4).hash(&mut self.0);
+        let flags = u32::from(*df) | (*checksum as u32) << 1 | u32::from(src.is_ipv6()) << 3;
+        self.pair(*mark, u32::from(*ttl) | flags << 8 | u32::from(*size) << 16);
+        self.addresses(*src, *dst);
         match l4 {
-            L4::Tcp(tcp) => tcp.hash(&mut self.0),
-            L4::Udp(ports) | L4::Sctp(ports) => ports.hash(&mut self.0),
+            L4::Tcp(Tcp { ports, flags, seq, ack }) => {
+                self.ports(0, ports);
+                self.pair(*seq, *ack);
+                self.put(flags.0.into());
+            }
+            L4::Udp(ports) => self.ports(1, ports),
+            L4::Sctp(ports) => self.ports(2, ports),
             L4::Icmp(icmp) => self.icmp(icmp),
-            L4::Other(number) => number.hash(&mut self.0),
+            L4::Other(number) => self.pair(6u32, *number),
         }
         self.payload(*payload);
-        std::mem::discriminant(checksum).hash(&mut self.0);
+    }
+
+    fn ports(&mut self, of: u32, ports: &Ports) {
+        self.pair(of, u32::from(ports.src) << 16 | u32::from(ports.dst));
     }
 
     fn icmp(&mut self, icmp: &Icmp) {
-        std::mem::discriminant(icmp).hash(&mut self.0);
         match icmp {
-            Icmp::Echo { reply, id, seq } => (reply, id, seq).hash(&mut self.0),
-            Icmp::Other { kind, code } => (kind, code).hash(&mut self.0),
+            Icmp::Echo { reply, id, seq } => {
+                self.ports(3, &Ports { src: *id, dst: *seq });
+                self.put((*reply).into());
+            }
+            Icmp::Other { kind, code } => self.pair(4u32, u32::from(*kind) << 8 | u32::from(*code)),
             Icmp::Error { kind, code, mtu, quoted } => {
+                self.pair(5u32, u32::from(*kind) << 8 | u32::from(*code));
                 let Quoted { src, dst, protocol, ports, ttl } = quoted;
-                (kind, code, mtu, protocol, ports, ttl).hash(&mut self.0);
-                self.address(*src);
-                self.address(*dst);
+                self.pair(*mtu, u32::from(protocol.0) << 8 | u32::from(*ttl));
+                self.ports(0, ports);
+                self.addresses(*src, *dst);
             }
         }
     }
 
     fn message(&mut self, NeighbourMessage { request, sender_mac, sender, target }: &NeighbourMessage) {
-        (request, sender_mac).hash(&mut self.0);
-        self.address(*sender);
-        self.address(*target);
+        self.pair(*request, sender.is_ipv6());
+        self.macs(*sender_mac, MacAddr::ZERO);
+        self.addresses(*sender, *target);
     }
 
     fn wake(&mut self, wake: Wake) {
-        std::mem::discriminant(&wake).hash(&mut self.0);
         match wake {
-            Wake::Connected | Wake::Ended | Wake::Reset => {}
+            Wake::Connected => self.put(0),
+            Wake::Ended => self.put(1),
+            Wake::Reset => self.put(2),
             Wake::Received { payload, from, to, size } => {
+                self.pair(3u32, u32::from(from.1) << 16 | u32::from(size));
                 self.payload(payload);
                 self.address(from.0);
                 self.address(to);
-                (from.1, size).hash(&mut self.0);
             }
-            Wake::Told(told) => told.hash(&mut self.0),
+            Wake::Told(Told::Refused) => self.pair(4u32, 0u32),
+            Wake::Told(Told::Unreachable(why)) => self.pair(4u32, 1 + why as u32),
         }
     }
 
     fn payload(&mut self, payload: Payload) {
-        std::mem::discriminant(&payload).hash(&mut self.0);
         match payload {
-            Payload::Empty => {}
-            Payload::Ask(nonce) => nonce.hash(&mut self.0),
+            Payload::Empty => self.put(0),
+            Payload::Ask(nonce) => {
+                self.put(1);
+                self.put(nonce.0);
+            }
             Payload::Answer { nonce, node, port, saw } => {
-                (nonce, node, port).hash(&mut self.0);
+                self.pair(2u32, u32::from(node) << 16 | u32::from(port));
+                self.put(nonce.0);
                 self.address(saw);
             }
-            Payload::Query(index) | Payload::Reply(index) => index.hash(&mut self.0),
+            Payload::Query(index) => self.pair(3u32, index),
+            Payload::Reply(index) => self.pair(4u32, index),
         }
+    }
+
+    /// Two addresses of one family, that has been told already.
+    fn addresses(&mut self, a: IpAddr, b: IpAddr) {
+        match (a, b) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => self.pair(a.to_bits(), b.to_bits()),
+            (IpAddr::V6(_), _) | (_, IpAddr::V6(_)) => [a, b].into_iter().for_each(|a| self.address(a)),
+        }
+    }
+
+    fn macs(&mut self, MacAddr([a, b, c, d, e, f]): MacAddr, MacAddr([g, h, i, j, k, l]): MacAddr) {
+        self.put(u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+        self.put(u64::from_be_bytes([0, 0, 0, 0, i, j, k, l]));
     }
 
     fn address(&mut self, address: IpAddr) {
         match address {
-            IpAddr::V4(address) => self.0.write_u32(address.to_bits()),
-            IpAddr::V6(address) => self.0.write_u128(address.to_bits()),
+            IpAddr::V4(address) => self.pair(4u32, address.to_bits()),
+            IpAddr::V6(address) => {
+                self.put(6);
+                self.wide(address.to_bits());
+            }
         }
     }
 }
@@ -191,7 +270,7 @@ mod tests {
         let (src, dst) = ("02:00:00:00:00:01".parse().unwrap(), "02:00:00:00:00:02".parse().unwrap());
         let dev = crate::arena::Id::from_position(3);
         rolling.take(7, &Event::Receive(dev, skb.framed(src, dst)));
-        assert_eq!(rolling.digest().to_string(), "6950a141cb54da43bb2aa48126278d12");
+        assert_eq!(rolling.digest().to_string(), "39d3ae4f894e040bff1df7d7dffb5ccd");
     }
 
     #[test]
