@@ -9,7 +9,7 @@ use seatrial_core::probe::NsKind;
 use crate::arena::{NodeId, NsId};
 use crate::clock::SECOND;
 use crate::packet::Payload;
-use crate::stack::route::Flow;
+use crate::stack::fib::Flow;
 use crate::stack::socket::{Owner, SockId, Socket, Sort, Wake};
 use crate::world::World;
 

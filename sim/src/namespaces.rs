@@ -9,7 +9,7 @@ use seatrial_core::probe::{Fact, NsKind, Pid, Things};
 use seatrial_core::topology::NodeName;
 use thiserror::Error;
 
-use crate::stack::route::Flow;
+use crate::stack::fib::Flow;
 use crate::world::World;
 
 mod mounts;

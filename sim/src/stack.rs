@@ -12,6 +12,7 @@ use crate::arena::{DevId, NodeId};
 use crate::netfilter::Netfilter;
 
 pub(crate) mod address;
+pub(crate) mod fib;
 pub(crate) mod forward;
 pub(crate) mod hook;
 pub(crate) mod icmp;
@@ -28,8 +29,9 @@ mod tests;
 pub(crate) mod udp;
 
 use address::Inet;
+use fib::Fib;
 use neighbour::Neighbour;
-use route::Fib;
+
 use sockets::Sockets;
 use sysctl::{Conf, Settings};
 

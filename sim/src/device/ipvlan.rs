@@ -9,7 +9,7 @@ use super::Kind;
 use crate::arena::DevId;
 use crate::packet::Body;
 use crate::skb::Framed;
-use crate::stack::route::Flow;
+use crate::stack::fib::Flow;
 use crate::trace::DropReason;
 use crate::world::{Event, World};
 

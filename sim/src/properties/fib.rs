@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 use seatrial_core::rules::AddrType;
 
-use crate::stack::route::{Entry, Flow, PolicyRule, TABLE_MAIN};
+use crate::stack::fib::{Entry, Flow, PolicyRule, TABLE_MAIN};
 use crate::testbed::Bed;
 
 /// A route or address of few bits, so that they meet.

@@ -7,7 +7,7 @@ use seatrial_core::addr::{Family, IfName, IpNet, MacAddr};
 use seatrial_core::rules::AddrType;
 
 use super::Stack;
-use super::route::{Flow, TABLE_LOCAL};
+use super::fib::{Flow, TABLE_LOCAL};
 use super::sysctl::Conf;
 use crate::arena::DevId;
 use crate::netfilter::Routing;
@@ -48,6 +48,16 @@ impl IfAddr {
     }
 }
 
+/// What an address is that no table need be asked about: everybody's, or a group's.
+pub(crate) const fn to_many(addr: IpAddr) -> Option<AddrType> {
+    match addr {
+        IpAddr::V4(a) if a.is_broadcast() || a.is_unspecified() => Some(AddrType::Broadcast),
+        IpAddr::V4(a) if a.is_multicast() => Some(AddrType::Multicast),
+        IpAddr::V6(a) if a.is_multicast() => Some(AddrType::Multicast),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
 /// The link-local address that a device gives itself (RFC 4291, appendix A).
 pub(crate) fn link_local(mac: MacAddr) -> Option<IpNet> {
     let MacAddr([a, b, c, d, e, f]) = mac;
@@ -63,11 +73,8 @@ impl Stack {
 
     /// What an address is by the local table alone (`inet_addr_type_table`).
     pub(crate) fn addr_type(&self, addr: IpAddr) -> AddrType {
-        match addr {
-            IpAddr::V4(a) if a.is_broadcast() || a.is_unspecified() => return AddrType::Broadcast,
-            IpAddr::V4(a) if a.is_multicast() => return AddrType::Multicast,
-            IpAddr::V6(a) if a.is_multicast() => return AddrType::Multicast,
-            IpAddr::V4(_) | IpAddr::V6(_) => {}
+        if let Some(kind) = to_many(addr) {
+            return kind;
         }
         self.fib.in_table(TABLE_LOCAL, &Flow::to(addr)).map_or(AddrType::Unicast, |entry| entry.kind)
     }
@@ -105,16 +112,13 @@ impl Inet {
 pub(crate) struct View<'a> {
     pub(crate) inet: &'a BTreeMap<DevId, Inet>,
     pub(crate) links: &'a BTreeMap<IfName, DevId>,
-    pub(crate) fib: &'a super::route::Fib,
+    pub(crate) fib: &'a super::fib::Fib,
 }
 
 impl Routing for View<'_> {
     fn addr_type(&self, addr: IpAddr, dev: Option<&IfName>) -> AddrType {
-        match addr {
-            IpAddr::V4(a) if a.is_broadcast() || a.is_unspecified() => return AddrType::Broadcast,
-            IpAddr::V4(a) if a.is_multicast() => return AddrType::Multicast,
-            IpAddr::V6(a) if a.is_multicast() => return AddrType::Multicast,
-            IpAddr::V4(_) | IpAddr::V6(_) => {}
+        if let Some(kind) = to_many(addr) {
+            return kind;
         }
         let dev = dev.and_then(|name| self.links.get(name).copied());
         match self.fib.in_table(TABLE_LOCAL, &Flow::to(addr)) {

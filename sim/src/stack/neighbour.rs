@@ -6,8 +6,8 @@ use seatrial_core::addr::{Family, MacAddr};
 use seatrial_core::rules::AddrType;
 
 use super::Stack;
+use super::fib::Flow;
 use super::icmp::Reason;
-use super::route::Flow;
 use crate::arena::{DevId, NsId};
 use crate::clock::SECOND;
 use crate::packet::{Body, Frame, NeighbourMessage};

@@ -6,10 +6,11 @@ use seatrial_core::addr::MacAddr;
 use seatrial_core::rules::{AddrType, Hook};
 use thiserror::Error;
 
+use super::fib::Flow;
 use super::hook::Devices;
 use super::icmp::Reason;
 use super::neighbour::Then;
-use super::route::{Flow, Path};
+use super::route::Path;
 use crate::arena::{DevId, NsId};
 use crate::packet::{Checksum, L4, Packet, Payload};
 use crate::skb::{Meta, Skb};

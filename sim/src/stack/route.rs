@@ -1,68 +1,19 @@
-//! Where a packet goes: policy rules, tables, the longest prefix; and which sources are believed (net/ipv4/fib_*.c).
+//! Where a packet goes, and which sources are believed (net/ipv4/route.c, net/ipv4/fib_frontend.c).
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use seatrial_core::addr::{Family, IfName, IpNet};
+use seatrial_core::addr::{Family, IfName};
 use seatrial_core::rules::AddrType;
 
 use super::Stack;
-use super::address::has_address;
+use super::address::{has_address, to_many};
+use super::fib::Flow;
 use super::sysctl::Conf;
 use crate::arena::{DevId, NsId};
 use crate::packet::Packet;
-use crate::prefix::Prefix;
 use crate::skb::Skb;
 use crate::trace::DropReason;
 use crate::world::World;
-
-/// The table of the namespace's own addresses (RT_TABLE_LOCAL).
-pub(crate) const TABLE_LOCAL: u32 = 255;
-/// The table that routes go to that name none (RT_TABLE_MAIN).
-pub(crate) const TABLE_MAIN: u32 = 254;
-const TABLE_DEFAULT: u32 = 253;
-
-/// Routes and policy rules of a namespace, of both families.
-#[derive(Debug, Clone)]
-pub(crate) struct Fib {
-    /// By priority; those of one priority in the order they came.
-    rules: Vec<PolicyRule>,
-    tables: BTreeMap<u32, Vec<(Prefix, Entry)>>,
-}
-
-/// A policy rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PolicyRule {
-    pub(crate) priority: u32,
-    pub(crate) from: Option<IpNet>,
-    pub(crate) to: Option<IpNet>,
-    pub(crate) iif: Option<IfName>,
-    pub(crate) fwmark: Option<(u32, u32)>,
-    pub(crate) table: u32,
-}
-
-/// A route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) to: IpNet,
-    pub(crate) kind: AddrType,
-    pub(crate) dev: Option<DevId>,
-    pub(crate) via: Option<IpAddr>,
-    pub(crate) source: Option<IpAddr>,
-    pub(crate) metric: u32,
-    /// Whether the kernel made it, of an address.
-    pub(crate) of_address: bool,
-}
-
-/// What a route is looked up by (struct flowi).
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Flow<'a> {
-    pub(crate) dst: IpAddr,
-    pub(crate) src: Option<IpAddr>,
-    pub(crate) iif: Option<&'a IfName>,
-    pub(crate) oif: Option<DevId>,
-    pub(crate) mark: u32,
-}
 
 /// A route as one packet takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,94 +38,10 @@ pub(crate) enum Input {
     Unreachable { why: String },
 }
 
-impl<'a> Flow<'a> {
-    /// Anything to this address.
-    pub(crate) const fn to(dst: IpAddr) -> Self {
-        Self { dst, src: None, iif: None, oif: None, mark: 0 }
-    }
-
-    /// As this packet goes.
-    pub(crate) const fn of(packet: &Packet) -> Self {
-        Self { dst: packet.dst, src: Some(packet.src), iif: None, oif: None, mark: packet.mark }
-    }
-
-    /// In by this device.
-    const fn by(self, iif: &'a IfName) -> Self {
-        Self { iif: Some(iif), ..self }
-    }
-}
-
 impl Path {
     /// Whom it is sent to on the link.
     pub(crate) fn next_hop(&self, dst: IpAddr) -> IpAddr {
         self.via.unwrap_or(dst)
-    }
-}
-
-impl Default for Fib {
-    /// The rules that every namespace has (man 8 ip-rule).
-    fn default() -> Self {
-        let rule =
-            |priority, table| PolicyRule { priority, from: None, to: None, iif: None, fwmark: None, table };
-        let rules = vec![rule(0, TABLE_LOCAL), rule(32766, TABLE_MAIN), rule(32767, TABLE_DEFAULT)];
-        Self { rules, tables: BTreeMap::new() }
-    }
-}
-
-impl PolicyRule {
-    fn matches(&self, flow: &Flow<'_>) -> bool {
-        self.from.is_none_or(|net| flow.src.is_some_and(|src| net.contains(&src)))
-            && self.to.is_none_or(|net| net.contains(&flow.dst))
-            && self.iif.as_ref().is_none_or(|iif| flow.iif == Some(iif))
-            && self.fwmark.is_none_or(|(value, mask)| flow.mark & mask == value & mask)
-    }
-}
-
-impl Fib {
-    /// The best route of all tables, in the order of the rules.
-    pub(crate) fn lookup(&self, flow: &Flow<'_>) -> Option<Entry> {
-        self.rules.iter().filter(|rule| rule.matches(flow)).find_map(|rule| self.in_table(rule.table, flow))
-    }
-
-    /// The best route of one table: the longest prefix, then the lowest metric, then the oldest.
-    pub(crate) fn in_table(&self, table: u32, flow: &Flow<'_>) -> Option<Entry> {
-        let fits = |(to, e): &&(Prefix, Entry)| {
-            to.contains(flow.dst) && (flow.oif.is_none() || e.dev.is_none() || e.dev == flow.oif)
-        };
-        self.tables.get(&table)?.iter().find(fits).map(|(_, entry)| *entry)
-    }
-
-    /// Adds a route; the tables are kept in the order they are looked through.
-    pub(crate) fn add(&mut self, table: u32, entry: Entry) {
-        let entries = self.tables.entry(table).or_default();
-        let key = |e: &Entry| (std::cmp::Reverse(e.to.prefix_len()), e.metric);
-        let at = entries.partition_point(|(_, e)| key(e) <= key(&entry));
-        entries.insert(at, (entry.to.into(), entry));
-    }
-
-    /// Takes away the routes that `is` holds of.
-    pub(crate) fn remove(&mut self, mut is: impl FnMut(u32, &Entry) -> bool) -> bool {
-        let count = |tables: &BTreeMap<u32, Vec<_>>| tables.values().map(Vec::len).sum::<usize>();
-        let before = count(&self.tables);
-        self.tables.iter_mut().for_each(|(table, entries)| entries.retain(|(_, e)| !is(*table, e)));
-        count(&self.tables) < before
-    }
-
-    /// Adds a policy rule behind those of its priority.
-    pub(crate) fn add_rule(&mut self, rule: PolicyRule) {
-        let at = self.rules.partition_point(|r| r.priority <= rule.priority);
-        self.rules.insert(at, rule);
-    }
-
-    /// Takes a policy rule away.
-    pub(crate) fn remove_rule(&mut self, rule: &PolicyRule) -> bool {
-        let at = self.rules.iter().position(|r| r == rule);
-        at.map(|at| self.rules.remove(at)).is_some()
-    }
-
-    /// Takes away every route by a device.
-    pub(crate) fn forget_device(&mut self, dev: DevId) {
-        self.remove(|_, entry| entry.dev == Some(dev));
     }
 }
 
@@ -239,8 +106,7 @@ impl World {
         if let Some((reason, why)) = martian(stack, dev, packet, name) {
             return Input::Drop { reason, why };
         }
-        let local_table = stack.addr_type(packet.dst);
-        if matches!(local_table, AddrType::Broadcast | AddrType::Multicast) {
+        if to_many(packet.dst).is_some() {
             return Input::Local;
         }
         let forwards = stack.forwards(dev, packet.family());
@@ -256,6 +122,9 @@ impl World {
             };
         };
         let doubted = || (packet.family() == Family::V4).then(|| stack.doubted(dev, packet, name)).flatten();
+        if path.kind == AddrType::Broadcast {
+            return Input::Local;
+        }
         if path.kind == AddrType::Local {
             return doubted().map_or(Input::Local, |(reason, why)| Input::Drop { reason, why });
         }
@@ -307,59 +176,7 @@ fn martian(stack: &Stack, dev: DevId, packet: &Packet, name: &IfName) -> Option<
 mod tests {
     use seatrial_core::plan::{self, Object};
 
-    use super::*;
-    use crate::arena::Id as _;
     use crate::testbed::{ask, name, pair};
-
-    fn entry(to: &str, dev: u32, metric: u32) -> Entry {
-        Entry {
-            to: to.parse().unwrap(),
-            kind: AddrType::Unicast,
-            dev: Some(DevId::from_position(dev)),
-            via: None,
-            source: None,
-            metric,
-            of_address: false,
-        }
-    }
-
-    fn fib(entries: &[Entry]) -> Fib {
-        let mut fib = Fib::default();
-        entries.iter().for_each(|e| fib.add(TABLE_MAIN, *e));
-        fib
-    }
-
-    fn dev_to(fib: &Fib, flow: Flow<'_>) -> Option<u32> {
-        fib.lookup(&flow).and_then(|e| e.dev).map(DevId::position)
-    }
-
-    #[test]
-    fn f1_the_longest_prefix_wins_then_the_lowest_metric_then_the_oldest() {
-        let fib = fib(&[
-            entry("0.0.0.0/0", 1, 0),
-            entry("10.0.0.0/8", 2, 5),
-            entry("10.1.0.0/16", 3, 7),
-            entry("10.1.0.0/16", 4, 6),
-            entry("10.1.0.0/16", 5, 6),
-        ]);
-        let to = |a: &str| dev_to(&fib, Flow::to(a.parse().unwrap()));
-        assert_eq!(to("10.1.2.3"), Some(4));
-        assert_eq!(to("10.2.2.3"), Some(2));
-        assert_eq!(to("192.0.2.1"), Some(1));
-        assert_eq!(to("2001:db8::1"), None);
-    }
-
-    #[test]
-    fn f1_a_rule_whose_table_has_no_route_hands_on_to_the_next() {
-        let mut fib = fib(&[entry("0.0.0.0/0", 1, 0)]);
-        fib.add(100, entry("10.0.0.0/8", 2, 0));
-        let from = Some("192.0.2.0/24".parse().unwrap());
-        fib.add_rule(PolicyRule { priority: 100, from, to: None, iif: None, fwmark: None, table: 100 });
-        let flow = |src: &str, dst: &str| Flow { src: src.parse().ok(), ..Flow::to(dst.parse().unwrap()) };
-        assert_eq!(dev_to(&fib, flow("192.0.2.7", "10.0.0.1")), Some(2));
-        assert_eq!(dev_to(&fib, flow("192.0.2.7", "11.0.0.1")), Some(1));
-        assert_eq!(dev_to(&fib, flow("198.51.100.7", "10.0.0.1")), Some(1));
-    }
 
     #[test]
     fn a_mark_has_a_part_in_the_way_back_only_where_src_valid_mark_is_on() {
@@ -377,12 +194,5 @@ mod tests {
             let bed = bed.sysctl("b", &format!("net.ipv4.conf.all.src_valid_mark={setting}"));
             assert_eq!(ask(&mut bed.world(), "a -> 10.0.0.2/icmp"), outcome, "{setting}");
         }
-    }
-
-    #[test]
-    fn a_bound_device_leaves_only_its_own_routes() {
-        let fib = fib(&[entry("10.0.0.0/8", 1, 0), entry("0.0.0.0/0", 2, 0)]);
-        let flow = Flow { oif: Some(DevId::from_position(2)), ..Flow::to("10.0.0.1".parse().unwrap()) };
-        assert_eq!(dev_to(&fib, flow), Some(2));
     }
 }

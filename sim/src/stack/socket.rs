@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use seatrial_core::addr::{Family, MacAddr, Transport};
 use seatrial_core::rules::{AddrType, Protocol};
 
+use super::fib::Flow;
 use super::icmp::Told;
 use super::output::SendError;
-use super::route::Flow;
 use super::tcp::Tcb;
 use crate::arena::{DevId, NodeId, NsId, ProxyId, ResolverId};
 use crate::packet::{Icmp, L4, Payload, Ports, Tcp, TcpFlags};

@@ -396,7 +396,7 @@ impl World {
     }
 
     fn mss_to(&self, ns: NsId, to: End) -> u16 {
-        let path = self.route(ns, &super::route::Flow::to(to.0));
+        let path = self.route(ns, &super::fib::Flow::to(to.0));
         let mtu = path.map_or(crate::device::MTU, |p| self.devices[p.dev].mtu);
         let headers = if Family::of(to.0) == Family::V4 { 40 } else { 60 };
         u16::try_from(mtu.saturating_sub(headers)).unwrap_or(u16::MAX)

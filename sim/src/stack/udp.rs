@@ -6,9 +6,9 @@ use std::net::IpAddr;
 
 use seatrial_core::addr::Family;
 
+use super::fib::Flow;
 use super::icmp::{Reason, Told};
 use super::output::{SendError, packet};
-use super::route::Flow;
 use super::socket::{End, Owner, SockId, Sort, Wake};
 use crate::arena::{DevId, NsId};
 use crate::packet::{Icmp, L4, Payload, Ports};

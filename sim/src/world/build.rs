@@ -22,8 +22,8 @@ use crate::proxy::ProxyState;
 use crate::resolver::ResolverState;
 use crate::stack::Stack;
 use crate::stack::address::{IfAddr, link_local};
+use crate::stack::fib::{self, Entry, Flow, TABLE_LOCAL, TABLE_MAIN};
 use crate::stack::neighbour;
-use crate::stack::route::{self, Entry, Flow, TABLE_LOCAL, TABLE_MAIN};
 use crate::stack::socket::{Owner, Socket, Sort};
 use crate::world::World;
 
@@ -484,8 +484,8 @@ pub(crate) fn held(sort: Sort, owner: Owner, listen: std::net::SocketAddr) -> So
     socket
 }
 
-pub(crate) fn policy_rule(rule: &PolicyRule) -> route::PolicyRule {
-    route::PolicyRule {
+pub(crate) fn policy_rule(rule: &PolicyRule) -> fib::PolicyRule {
+    fib::PolicyRule {
         priority: rule.priority,
         from: rule.from,
         to: rule.to,
