@@ -17,6 +17,7 @@ pub(crate) mod forward;
 pub(crate) mod hook;
 pub(crate) mod icmp;
 pub(crate) mod input;
+pub(crate) mod limit;
 pub(crate) mod neighbour;
 pub(crate) mod output;
 pub(crate) mod route;
@@ -30,6 +31,7 @@ pub(crate) mod udp;
 
 use address::Inet;
 use fib::Fib;
+use limit::Bucket;
 use neighbour::Neighbour;
 
 use sockets::Sockets;
@@ -55,6 +57,8 @@ pub(crate) struct Stack {
     pub(crate) rulesets: Vec<Arc<Ruleset>>,
     /// The rules as they run; none where there never were any.
     pub(crate) netfilter: Option<Netfilter>,
+    /// Who was told of errors here, and how often.
+    pub(crate) told: BTreeMap<IpAddr, Bucket>,
     /// Who answers an echo here.
     pub(crate) node: Option<NodeId>,
 }
@@ -74,6 +78,7 @@ impl Stack {
             sockets: Sockets::default(),
             rulesets: Vec::new(),
             netfilter: None,
+            told: BTreeMap::new(),
             node: None,
         };
         stack.adopt(IfName::lo(), loopback);

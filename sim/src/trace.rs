@@ -20,6 +20,9 @@ mod flight;
 mod reason;
 mod text;
 
+/// Why a trace ends with a drop that nothing in it decided.
+pub const SILENCE: &str = "nothing came back before the deadline";
+
 /// What happened to a probe's packets, in the order it happened.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Trace {

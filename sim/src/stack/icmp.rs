@@ -1,13 +1,14 @@
 //! ICMP and ICMPv6: echoes answered, errors made and errors received (net/ipv4/icmp.c, net/ipv6/icmp.c).
-//!
-//! Rate limits are not modelled: a trial sends few packets.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use seatrial_core::addr::Family;
 use seatrial_core::probe::{Outcome, Unreachable};
 use seatrial_core::rules::AddrType;
 
+use super::Stack;
+use super::fib::Flow;
 use super::output::packet;
 use super::socket::{Sort, Wake};
 use crate::arena::{DevId, NsId};
@@ -117,14 +118,28 @@ impl World {
         {
             return;
         }
-        let src = stack.is_local(bad.dst).then_some(bad.dst);
+        let (src, to) = (stack.is_local(bad.dst).then_some(bad.dst), bad.src);
         let (kind, code, mtu) = reason.numbers(bad.family());
         let error = Icmp::Error { kind, code, mtu, quoted: quote(bad) };
         let answer = packet(src.unwrap_or(bad.dst), bad.src, stack.settings.ttl, L4::Icmp(error));
         let mut skb = self.fresh(answer);
         skb.meta.ct = about.meta.ct.answer();
         // Without a route back nobody is told.
-        _ = self.send(ns, skb, src);
+        let Ok((path, src)) = self.route_output(ns, &Flow { src, ..Flow::of(&skb.packet) }) else { return };
+        skb.packet.src = src;
+        if !self.devices[path.dev].is_loopback() && !self.may_tell(ns, to, (kind, code), path.prefix) {
+            let why = |_: &Self| format!("{to} has been told of errors too often (icmp_ratelimit)");
+            return self.note_drop(ns, Some(path.dev), &skb, DropReason::NotSpecified, why);
+        }
+        self.local_out(ns, skb, path);
+    }
+
+    /// Whether an address may be told of one more error, by a route of this prefix length (R3).
+    fn may_tell(&mut self, ns: NsId, to: IpAddr, numbers: (u8, u8), prefix: u8) -> bool {
+        let now_us = self.clock.now_us();
+        let Stack { settings, told, .. } = &mut self.stacks[ns];
+        let each_us = settings.limits.each_us(Family::of(to), numbers, prefix);
+        each_us.is_none_or(|each_us| told.entry(to).or_default().take(now_us, each_us))
     }
 
     /// A message for this namespace (`icmp_rcv`).

@@ -23,6 +23,8 @@ pub(crate) struct Path {
     pub(crate) via: Option<IpAddr>,
     /// The source the route prefers.
     pub(crate) source: Option<IpAddr>,
+    /// The length of the route's prefix.
+    pub(crate) prefix: u8,
 }
 
 /// What becomes of a packet that came in.
@@ -96,7 +98,13 @@ impl World {
         let entry = stack.fib.lookup(flow)?;
         let local = entry.kind == AddrType::Local;
         let dev = if local { stack.loopback } else { entry.dev? };
-        Some(Path { kind: entry.kind, dev, via: entry.via, source: entry.source })
+        Some(Path {
+            kind: entry.kind,
+            dev,
+            via: entry.via,
+            source: entry.source,
+            prefix: entry.to.prefix_len(),
+        })
     }
 
     /// What becomes of a packet that came in by a device (`ip_route_input_slow`, `ip6_route_input`).

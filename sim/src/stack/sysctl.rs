@@ -3,6 +3,7 @@
 use seatrial_core::addr::{Family, IfName};
 
 use super::Stack;
+use super::limit::Limits;
 use crate::netfilter::Tuning;
 
 /// Settings of one device, or those of `all` or `default` (Documentation/networking/ip-sysctl.rst).
@@ -35,6 +36,7 @@ pub(crate) struct Settings {
     /// The first and the last port of those that a socket gets that asks for none.
     pub(crate) ports: (u16, u16),
     pub(crate) conntrack: Tuning,
+    pub(crate) limits: Limits,
 }
 
 impl Default for Settings {
@@ -50,21 +52,20 @@ impl Default for Settings {
             ttl: 64,
             ports: (32768, 60999),
             conntrack: Tuning::default(),
+            limits: Limits::default(),
         }
     }
 }
 
 /// Settings of IPv4 that do not change where a packet goes here: TCP's and UDP's inner workings, memory, logging,
 /// who may open which socket.
-const INDIFFERENT: [&str; 13] = [
+const INDIFFERENT: [&str; 11] = [
     "net.core.",
     "net.ipv4.tcp_",
     "net.ipv4.udp_",
     "net.ipv4.ip_unprivileged_port_start",
     "net.ipv4.ping_group_range",
     "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.icmp_ratelimit",
-    "net.ipv4.icmp_ratemask",
     "net.ipv4.icmp_ignore_bogus_error_responses",
     "net.ipv4.neigh.",
     "net.ipv6.neigh.",
@@ -129,6 +130,9 @@ impl Stack {
             "net.bridge.bridge-nf-call-arptables" => _ = flag(value)?,
             "net.ipv4.icmp_echo_ignore_all" => settings.echo_ignore_all = flag(value)?,
             "net.ipv4.icmp_echo_ignore_broadcasts" => settings.echo_ignore_broadcasts = flag(value)?,
+            "net.ipv4.icmp_ratelimit" => settings.limits.v4_ms = number(value)?,
+            "net.ipv4.icmp_ratemask" => settings.limits.v4_types = number(value)?,
+            "net.ipv6.icmp.ratelimit" => settings.limits.v6_ms = number(value)?,
             "net.ipv4.ip_nonlocal_bind" => settings.nonlocal_bind = flag(value)?,
             "net.ipv4.ip_default_ttl" => settings.ttl = number(value)?,
             "net.netfilter.nf_conntrack_max" | "net.nf_conntrack_max" => {

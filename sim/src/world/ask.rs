@@ -13,7 +13,7 @@ use crate::packet::{L4, Nonce, Payload, Ports, Tcp, TcpFlags};
 use crate::skb::{Meta, Skb};
 use crate::stack::output::{SendError, packet};
 use crate::stack::socket::{End, Knobs, Owner, SockId, Socket, Sort};
-use crate::trace::{DropReason, Event as Happened, Hop, Trace};
+use crate::trace::{DropReason, Event as Happened, Hop, SILENCE, Trace};
 use crate::world::World;
 
 /// How long an answer is waited for; longer than ARP takes to give up.
@@ -76,10 +76,8 @@ impl World {
                 (None, Some(aside)) => hops.push(aside),
                 (None, None) => {
                     let silent = hops.last().cloned().map(|mut hop| {
-                        hop.event = Happened::Drop {
-                            reason: DropReason::NotSpecified,
-                            why: "nothing came back before the deadline".to_owned(),
-                        };
+                        hop.event =
+                            Happened::Drop { reason: DropReason::NotSpecified, why: SILENCE.to_owned() };
                         hop
                     });
                     hops.extend(silent);

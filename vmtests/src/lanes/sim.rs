@@ -7,7 +7,7 @@ use seatrial_core::probe::{Change, Expectation, Fact, Outcome, Probe, Step};
 use seatrial_core::topology::NodeName;
 use seatrial_core::topology::trial::{Lane, Place, Trial};
 use seatrial_sim::digest::Digest;
-use seatrial_sim::trace::{DropReason, Event, Trace};
+use seatrial_sim::trace::{Event, SILENCE, Trace};
 use seatrial_sim::world::{Answer, World};
 
 use super::Run;
@@ -91,8 +91,8 @@ fn is_explained(trace: &Trace) -> bool {
         .hops
         .iter()
         .rev()
-        .find_map(|hop| if let Event::Drop { reason, .. } = hop.event { Some(reason) } else { None });
-    last.is_some_and(|reason| reason != DropReason::NotSpecified)
+        .find_map(|hop| if let Event::Drop { why, .. } = &hop.event { Some(why) } else { None });
+    last.is_some_and(|why| why != SILENCE)
 }
 
 fn hold(world: &mut World, node: &NodeName, fact: &Fact) -> Verdict {
