@@ -260,6 +260,8 @@ pub(crate) enum PlanFormat {
     IptablesSave,
     /// One namespace's IPv6 rules, for ip6tables-restore
     Ip6tablesSave,
+    /// One namespace's rules of nft, both families', as nft list prints them
+    Nft,
     /// The objects, as one JSON document
     Json,
 }

@@ -3,7 +3,7 @@
 use seatrial_core::addr::Family;
 use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics};
 use seatrial_core::plan::{self, NsName, Object, Plan};
-use seatrial_core::rules::{Backend, Ruleset, iptables};
+use seatrial_core::rules::{Backend, Ruleset, iptables, nft};
 use seatrial_core::topology::Topology;
 
 use crate::args::{self, PlanFormat};
@@ -23,8 +23,9 @@ pub(crate) fn run(args: &args::Plan) -> Result<Output, Refusal> {
         PlanFormat::Json => {
             Output::answer(json::pretty(&only(plan, ns.as_ref()))?).noting(&assumed::note(&topology))
         }
-        PlanFormat::IptablesSave => rules(&topology, &plan, ns, Family::V4),
-        PlanFormat::Ip6tablesSave => rules(&topology, &plan, ns, Family::V6),
+        PlanFormat::IptablesSave => iptables_save(&topology, &plan, ns, Family::V4),
+        PlanFormat::Ip6tablesSave => iptables_save(&topology, &plan, ns, Family::V6),
+        PlanFormat::Nft => nft_list(&topology, &plan, ns)?,
     };
     Ok(output.noting(&diagnostics::warnings(&warnings)))
 }
@@ -53,20 +54,38 @@ fn shell(topology: &Topology, plan: Plan) -> Output {
 }
 
 /// One family's rules of one namespace, and nothing else.
-fn rules(topology: &Topology, plan: &Plan, ns: Option<NsName>, family: Family) -> Output {
+fn iptables_save(topology: &Topology, plan: &Plan, ns: Option<NsName>, family: Family) -> Output {
+    let (ns, rules) = rules(plan, ns, Backend::Iptables);
+    let text = rules.filter(|rules| rules.family == family).map(iptables::save).collect();
+    answer(topology, &ns, text)
+}
+
+/// One namespace's tables of nft, and nothing else.
+fn nft_list(topology: &Topology, plan: &Plan, ns: Option<NsName>) -> Result<Output, Diagnostics> {
+    let (ns, rules) = rules(plan, ns, Backend::Nft);
+    let unwritable = |e: nft::Unwritable| Diagnostic::new(At::nowhere("--format nft"), e.to_string());
+    let text: Result<String, Diagnostic> = rules.map(|rules| nft::list(rules).map_err(unwritable)).collect();
+    Ok(answer(topology, &ns, text?))
+}
+
+/// The rules of one tool in one namespace, the host's where none is named.
+fn rules(plan: &Plan, ns: Option<NsName>, backend: Backend) -> (NsName, impl Iterator<Item = &Ruleset>) {
     let ns = ns.unwrap_or_else(|| NsName::from("host"));
-    let of_family = |rules: &&Ruleset| rules.family == family && rules.backend == Backend::Iptables;
-    let rules: Vec<String> = plan
-        .items
-        .iter()
-        .filter(|item| item.ns == ns)
-        .filter_map(|item| if let Object::Rules(rules) = &item.object { Some(rules) } else { None })
-        .filter(of_family)
-        .map(iptables::save)
-        .collect();
+    let here = ns.clone();
+    let rules = plan.items.iter().filter(move |item| item.ns == here).filter_map(move |item| {
+        if let Object::Rules(rules) = &item.object {
+            Some(rules).filter(|r| r.backend == backend)
+        } else {
+            None
+        }
+    });
+    (ns, rules)
+}
+
+fn answer(topology: &Topology, ns: &NsName, text: String) -> Output {
     let mut notes = assumed::note(topology);
-    if rules.is_empty() {
+    if text.is_empty() {
         notes += &format!("seatrial: the plan has no such rules in namespace {ns}\n");
     }
-    Output::answer(rules.concat()).noting(&notes)
+    Output::answer(text).noting(&notes)
 }

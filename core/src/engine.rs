@@ -13,7 +13,7 @@ pub enum EngineError {
     #[error("'{0}' is not an Engine version: expected MAJOR, MAJOR.MINOR or MAJOR.MINOR.PATCH, as in 28.5")]
     Version(String),
     /// A version whose rules are not planned yet.
-    #[error("Engine {0} is not planned yet: 28.2 to 28.5, and 29 with iptables, are")]
+    #[error("Engine {0} is not planned yet: 28.2 to 28.5, and 29, are")]
     NotPlanned(Version),
 }
 
@@ -67,7 +67,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The newest engine that is planned: 29 with iptables.
+    /// The newest engine that is planned.
     pub const NEWEST: Self =
         Self { version: Version { major: 29, minor: None, patch: None }, profile: Profile::V29 };
 
@@ -82,6 +82,12 @@ impl Engine {
             (..=28, _) => return Err(EngineError::NotPlanned(version)),
         };
         Ok(Self { version, profile })
+    }
+
+    /// Whether the daemon has `firewall-backend`, and so can write its rules for nft.
+    #[must_use]
+    pub const fn has_nftables(self) -> bool {
+        self.version.major >= 29
     }
 
     /// Whether UDP flows are forgotten by the container's port instead of the host's: a bug of 29.5 to 29.7

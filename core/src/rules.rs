@@ -1,13 +1,15 @@
 //! Packet filter rules, typed once: built by the planner, read from a host, run by the simulator, rendered last.
 //!
 //! One form holds both iptables and nft: a base chain carries its hook and priority, so that whoever runs the rules
-//! need not know which tool wrote them. [`iptables`] reads and writes the text of `iptables-save`.
+//! need not know which tool wrote them. [`iptables`] reads and writes the text of `iptables-save`, [`nft`] that of
+//! `nft list`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::addr::{Family, IpNet, PortRange};
+use crate::addr::{Family, IfName, IpNet, PortRange};
 
 pub mod iptables;
 pub mod nft;
@@ -24,10 +26,11 @@ pub struct Ruleset {
 }
 
 /// The tool whose text a ruleset is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// `iptables-restore`, `ip6tables-restore`: tables are fixed, and so are their hooks and priorities.
+    #[default]
     Iptables,
     /// `nft -f`: tables, hooks and priorities are free.
     Nft,
@@ -38,8 +41,29 @@ pub enum Backend {
 pub struct Table {
     /// Its name.
     pub name: String,
+    /// nft's verdict maps, in the order they are written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maps: Vec<VerdictMap>,
     /// The base chains, then the user's, in the order they are written.
     pub chains: Vec<Chain>,
+}
+
+/// A map of nft from devices to verdicts: `type ifname : verdict` (man 8 nft, MAPS).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictMap {
+    /// Its name.
+    pub name: String,
+    /// For each device what becomes of a packet.
+    pub elements: BTreeMap<IfName, Target>,
+}
+
+/// The device of a packet that a [`VerdictMap`] is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MapKey {
+    /// `iifname`: the one it came in by.
+    InInterface,
+    /// `oifname`: the one it leaves by.
+    OutInterface,
 }
 
 /// A chain and its rules.
@@ -201,6 +225,8 @@ pub enum Match {
     InInterface(Is<IfPattern>),
     /// `-o`.
     OutInterface(Is<IfPattern>),
+    /// nft's `iifname { … }`: one of several.
+    InInterfaces(Is<BTreeSet<IfName>>),
     /// `-p`.
     Protocol(Is<Protocol>),
     /// `-f`: a fragment that is not the first.
@@ -407,6 +433,13 @@ pub enum Target {
     Jump(String),
     /// On in another chain, and not back.
     Goto(String),
+    /// nft's `oifname vmap @MAP`: what the table's map says of the device, if it says anything.
+    Vmap {
+        /// Which device.
+        key: MapKey,
+        /// The map's name.
+        map: String,
+    },
     /// Drop it and say so (default: port unreachable).
     Reject(RejectWith),
     /// Rewrite the destination.
@@ -438,6 +471,19 @@ pub enum Target {
         /// Its options, one word each, quoted as they were written.
         options: Vec<String>,
     },
+}
+
+impl Target {
+    /// The chain it goes on in.
+    #[must_use]
+    pub fn chain(&self) -> Option<&str> {
+        match self {
+            Self::Jump(chain) | Self::Goto(chain) => Some(chain),
+            Self::Accept | Self::Drop | Self::Return | Self::NoTrack { .. } | Self::Vmap { .. } => None,
+            Self::Reject(_) | Self::Dnat(_) | Self::Snat(_) | Self::Masquerade(_) | Self::Redirect(_) => None,
+            Self::Mark(_) | Self::Watch { .. } | Self::Other { .. } => None,
+        }
+    }
 }
 
 /// What REJECT answers.
@@ -505,5 +551,13 @@ impl Table {
     #[must_use]
     pub fn chain(&self, name: &str) -> Option<&Chain> {
         self.chains.iter().find(|c| c.name == name)
+    }
+
+    /// The chains that a rule may go on in: where it jumps, or where its map's elements do.
+    pub fn leads<'a>(&'a self, rule: &'a Rule) -> impl Iterator<Item = &'a str> {
+        let named = if let Some(Target::Vmap { map, .. }) = &rule.target { Some(map) } else { None };
+        let map = named.and_then(|name| self.maps.iter().find(|m| m.name == *name));
+        let verdicts = map.into_iter().flat_map(|map| map.elements.values());
+        rule.target.iter().chain(verdicts).filter_map(Target::chain)
     }
 }

@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::addr::{IfName, IpNet, MacAddr, PortRange, Transport};
 use crate::diagnostic::At;
 use crate::engine::Engine;
-use crate::rules::Ruleset;
+use crate::rules::{Backend, Ruleset};
 
 pub mod compose;
 mod field;
@@ -276,6 +276,8 @@ pub struct Daemon {
     pub mtu: Option<u32>,
     /// `default-network-opts` for the bridge driver.
     pub default_network_opts: BTreeMap<String, String>,
+    /// `firewall-backend`: whose rules the Engine writes; default iptables (29).
+    pub firewall_backend: Backend,
     /// `allow-direct-routing`: no raw rules; default false (28.2).
     pub allow_direct_routing: bool,
     /// `bridge-accept-fwmark`, as written: MARK or MARK/MASK (29).
@@ -316,6 +318,7 @@ impl Default for Daemon {
             default_address_pools: Vec::new(),
             mtu: None,
             default_network_opts: BTreeMap::new(),
+            firewall_backend: Backend::Iptables,
             allow_direct_routing: false,
             bridge_accept_fwmark: None,
             dns: Vec::new(),

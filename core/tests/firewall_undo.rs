@@ -11,7 +11,7 @@ use seatrial_core::engine::Engine;
 use seatrial_core::plan::firewall::{
     EndpointRules, FamilyRules, Firewall, LinkRules, NetworkRules, PortRules,
 };
-use seatrial_core::rules::Ruleset;
+use seatrial_core::rules::{Backend, Ruleset};
 use seatrial_core::topology::{Daemon, GatewayMode};
 
 /// A network with containers on it; the first container's ports are published.
@@ -133,14 +133,15 @@ fn standing(firewall: &Firewall) -> Vec<Ruleset> {
 proptest! {
     #[test]
     fn what_is_added_and_removed_leaves_what_stood_before(
-        version in select(vec!["28.5", "29"]),
+        (version, firewall_backend) in
+            select(vec![("28.5", Backend::Iptables), ("29", Backend::Iptables), ("29", Backend::Nft)]),
         [userland_proxy, allow_direct_routing, ip6tables, backwards] in any::<[bool; 4]>(),
         stays in project(0),
         goes in project(1),
         comes_later in project(2),
     ) {
         let engine: Engine = version.parse().unwrap();
-        let daemon = Daemon { userland_proxy, allow_direct_routing, ip6tables, ..Daemon::default() };
+        let daemon = Daemon { userland_proxy, allow_direct_routing, ip6tables, firewall_backend, ..Daemon::default() };
         let mut without = Firewall::new(engine, &daemon, &[]);
         let mut with = without.clone();
 
@@ -156,8 +157,11 @@ proptest! {
     }
 
     #[test]
-    fn a_daemon_that_may_not_touch_rules_leaves_them_alone(project in project(0)) {
-        let daemon = Daemon { iptables: false, ip6tables: false, ..Daemon::default() };
+    fn a_daemon_that_may_not_touch_rules_leaves_them_alone(
+        firewall_backend in select(vec![Backend::Iptables, Backend::Nft]),
+        project in project(0),
+    ) {
+        let daemon = Daemon { iptables: false, ip6tables: false, firewall_backend, ..Daemon::default() };
         let mut firewall = Firewall::new(Engine::NEWEST, &daemon, &[]);
         start(&mut firewall, &project);
         firewall.set_forward_policy_drop(seatrial_core::addr::Family::V4);

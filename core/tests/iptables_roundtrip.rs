@@ -243,7 +243,7 @@ fn ruleset() -> impl Strategy<Value = Ruleset> {
             })
             .collect();
         chains.push(chain("own", None, own));
-        let tables = vec![Table { name: "filter".to_owned(), chains }];
+        let tables = vec![Table { name: "filter".to_owned(), maps: Vec::new(), chains }];
         Ruleset { family, backend: Backend::Iptables, tables }
     })
 }

@@ -13,6 +13,7 @@ use seatrial_core::plan::{
     Sysctl, Upstream, Zone,
 };
 use seatrial_core::probe::NsKind;
+use seatrial_core::rules::Backend;
 use seatrial_core::rules::iptables::parse;
 use seatrial_core::topology::{IpvlanFlag, IpvlanMode, MacvlanMode, Mount, Program};
 
@@ -129,7 +130,7 @@ fn settings() -> Vec<Object> {
         sysctl("kernel.shmmax", "1024"),
         Object::Rules(parse(text, Family::V4).unwrap()),
         Object::Rules(parse("*filter\nCOMMIT\n", Family::V6).unwrap()),
-        Object::Rules(resolver(33855, 54377)),
+        Object::Rules(resolver(Backend::Iptables, 33855, 54377)),
         file("/etc/hosts", "127.0.0.1\tlocalhost\n"),
         file("/etc/resolv.conf", ""),
         file("/etc/hostname", "it's web1"),

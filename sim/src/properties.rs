@@ -1,6 +1,7 @@
 //! What holds of any network, whatever is asked of it and whatever goes wrong with it.
 //!
 //! * `shape`: a network that Docker would make, small and random. `voyage`: what is done to it, and asked.
+//! * `backends`: Engine 29 with iptables and with nftables, side by side.
 //! * `watch`: checkers that look at every event, outside the code they check. `plant`: mistakes for them to find.
 //!
 //! `SEATRIAL_SEED` is the seed of every case; a failure says how to see it again.
@@ -19,6 +20,7 @@ use self::shape::Shape;
 use self::voyage::{Act, Voyage};
 use self::watch::Mark;
 
+mod backends;
 mod fib;
 mod plant;
 mod shape;
@@ -93,15 +95,6 @@ fn nothing_that_must_not_be_happens_on_any_voyage_and_everything_rare_happens_on
     let met = met.into_inner();
     let never: Vec<Mark> = Mark::ALL.into_iter().filter(|mark| !met.contains_key(mark)).collect();
     assert!(never.is_empty(), "{}", again(test, &format!("never met: {never:?}"), &met));
-}
-
-#[test]
-fn rules_of_iptables_and_of_nft_let_the_same_pass() {
-    hold("rules_of_iptables_and_of_nft_let_the_same_pass", CASES / 4, &case(), |(shape, acts)| {
-        let by_iptables = Voyage::new(&shape, None).outcomes(&acts)?;
-        let by_nft = Voyage::with_nft(&shape).outcomes(&acts)?;
-        if by_iptables == by_nft { Ok(()) } else { Err(format!("{by_iptables:?}, and by nft {by_nft:?}")) }
-    });
 }
 
 /// A case with nothing in it that can be left out: proptest tries to leave out each thing only once.

@@ -2,7 +2,8 @@
 //!
 //! * [`View`]: what is looked at, and what it is called. [`observe`]: it is looked at.
 //! * `network`: what netlink tells, as objects; `device`, `address`, `route`, `rule`, `neighbour`: of each kind.
-//! * `settings`: which are read, and what each is where nobody wrote it. `ruleset`: the text of `iptables-save`.
+//! * `settings`: which are read, and what each is where nobody wrote it. `ruleset`: the text of `iptables-save` and of
+//!   `nft list`.
 //! * `node`: namespaces of other kinds and whoever is in them; `proc`: what /proc shows of them; `mounts`, `life`,
 //!   `socket`: what that means.
 //! * `order`: objects stand after what they need.
@@ -111,8 +112,12 @@ pub fn observe(view: &View<'_>) -> Result<Observed, Error> {
             ruleset::read(ns, family, &rules::saved(space, ns.as_str(), family)?, &mut seen);
         }
     }
-    for net in &nets {
-        ruleset::unread(net.name(), &net.tables()?, &mut seen);
+    for (net, (ns, space)) in nets.iter().zip(view.of(NsKind::Network)) {
+        let unread = ruleset::unread(ns, &net.tables()?, &mut seen);
+        let list = |(family, name): &(Family, String)| rules::listed(space, ns.as_str(), *family, name);
+        let listed =
+            unread.iter().map(|table| Ok((table.0, list(table)?))).collect::<Result<Vec<_>, Error>>()?;
+        ruleset::read_listed(ns, &listed, &mut seen);
     }
     for (ns, space) in view.of(NsKind::Ipc) {
         let keys: Vec<String> = view.asked(ns, false).cloned().collect();

@@ -52,22 +52,42 @@ pub(super) fn saved(space: &Space, ns: &str, family: Family) -> Result<String, E
         Family::V4 => "iptables-save",
         Family::V6 => "ip6tables-save",
     };
+    read(space, ns, program, &[])
+}
+
+/// One table of nft in a network namespace, as text without counts.
+///
+/// # Errors
+/// Where the tool is missing or fails.
+pub(super) fn listed(space: &Space, ns: &str, family: Family, table: &str) -> Result<String, Error> {
+    read(space, ns, "nft", &["--stateless", "list", "table", nft::family(family), table])
+}
+
+/// What a tool says of a network namespace.
+fn read(space: &Space, ns: &str, program: &str, args: &[&str]) -> Result<String, Error> {
     let object = || format!("rules in {ns} with {program}");
-    let run = || std::process::Command::new(program).stdin(Stdio::null()).output();
-    let output = space.inside(run).flatten().map_err(|e| {
-        let error = Error::new("read", object(), &e);
-        if e.kind() == io::ErrorKind::NotFound { error.missing("install iptables") } else { error }
-    })?;
+    let run = || std::process::Command::new(program).args(args).stdin(Stdio::null()).output();
+    let output = space.inside(run).flatten().map_err(|e| failed(program, "read", object(), &e))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(Error::words("read", object(), String::from_utf8_lossy(&output.stderr).trim()))
 }
 
+/// A tool that could not be run, with the package that brings it.
+fn failed(program: &str, operation: &'static str, object: String, e: &io::Error) -> Error {
+    let error = Error::new(operation, object, e);
+    let package = if program == "nft" { "nftables" } else { "iptables" };
+    if e.kind() == io::ErrorKind::NotFound { error.missing(format!("install {package}")) } else { error }
+}
+
 /// The same tables with nothing in them.
 #[must_use]
 pub fn emptied(rules: &Ruleset) -> Ruleset {
-    let empty = |table: &Table| iptables::empty_table(&table.name);
+    let empty = |table: &Table| match rules.backend {
+        Backend::Iptables => iptables::empty_table(&table.name),
+        Backend::Nft => Table { name: table.name.clone(), maps: Vec::new(), chains: Vec::new() },
+    };
     Ruleset { tables: rules.tables.iter().map(empty).collect(), ..*rules }
 }
 
@@ -77,12 +97,8 @@ pub fn emptied(rules: &Ruleset) -> Ruleset {
 /// Where it is missing or fails, with the line of the text that it names.
 pub async fn run(space: &Space, ns: &str, program: &str, args: &[&str], text: &str) -> Result<(), Error> {
     let object = || format!("rules in {ns} with {program}");
-    let failed = |e: io::Error| {
-        let error = Error::new("write", object(), &e);
-        let package = if program == "nft" { "nftables" } else { "iptables" };
-        if e.kind() == io::ErrorKind::NotFound { error.missing(format!("install {package}")) } else { error }
-    };
-    let output = feed(space, program, args, text).await.map_err(failed)?;
+    let output =
+        feed(space, program, args, text).await.map_err(|e| failed(program, "write", object(), &e))?;
     if output.status.success() {
         return Ok(());
     }

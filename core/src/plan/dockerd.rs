@@ -75,6 +75,7 @@ impl Dockerd {
             dockerd.listeners.entry(listener.node.clone()).or_default().push(listener.clone());
         }
         dockerd.occupy_ports();
+        diagnostics.extend(filter::check_backend(host).err());
         diagnostics.extend(dockerd.create_network(&docker0(&host.daemon)).err());
         for spec in &host.networks {
             let spec = with_defaults(spec, &host.daemon.default_network_opts);

@@ -8,15 +8,28 @@ use super::firewall::{EndpointRules, FamilyRules, Firewall, LinkRules, NetworkRu
 use super::network::Net;
 use super::publish::Binding;
 use crate::addr::{Family, IpNet, Transport};
+use crate::diagnostic::{At, Diagnostic};
+use crate::rules::Backend;
 use crate::topology::{Container, DEFAULT_BRIDGE, Driver, Host};
 
 /// The rules of a host whose daemon has just started.
 pub(super) fn start(host: &Host) -> Firewall {
     let mut firewall = Firewall::new(host.engine, &host.daemon, &host.machine.firewall);
-    if turns_forwarding_on(host, Family::V4) {
+    if turns_forwarding_on(host, Family::V4) && !host.daemon.ip_forward_no_drop {
         firewall.set_forward_policy_drop(Family::V4);
     }
     firewall
+}
+
+/// An Engine that has no such key does not start (daemon/config: `findConfigurationConflicts`).
+pub(super) fn check_backend(host: &Host) -> Result<(), Diagnostic> {
+    let has = match host.daemon.firewall_backend {
+        Backend::Iptables => true,
+        Backend::Nft => host.engine.has_nftables(),
+    };
+    let found = "the following directives don't match any configuration option: firewall-backend";
+    let refused = || Diagnostic::new(At::nowhere("daemon.json"), found).expected("Engine 29 or newer");
+    if has { Ok(()) } else { Err(refused()) }
 }
 
 /// Whether a family was forwarded before Docker came.
@@ -28,9 +41,33 @@ pub(super) fn forwarded_before(host: &Host, family: Family) -> bool {
     host.machine.sysctls.get(key).map_or(boot, |value| value.trim() != "0")
 }
 
-/// Whether Docker turns forwarding on by itself, and so lets nothing through that no rule accepts.
-fn turns_forwarding_on(host: &Host, family: Family) -> bool {
-    host.daemon.ip_forward && !host.daemon.ip_forward_no_drop && !forwarded_before(host, family)
+/// Whether Docker turns forwarding on by itself, and so lets nothing through that no rule accepts. With nft's rules it
+/// never does.
+pub(super) fn turns_forwarding_on(host: &Host, family: Family) -> bool {
+    let may = host.daemon.ip_forward && host.daemon.firewall_backend == Backend::Iptables;
+    may && !forwarded_before(host, family)
+}
+
+/// Forwarding that is off where Docker wants it on and leaves that to whoever keeps the host: with nft's rules
+/// (`checkIPv4Forwarding`, `checkIPv6Forwarding`, 29).
+pub(super) fn lacks_forwarding(host: &Host, family: Family) -> Option<&'static str> {
+    let wants = host.daemon.ip_forward && host.daemon.firewall_backend == Backend::Nft;
+    let default_off = || {
+        let default = host.machine.sysctls.get("net.ipv6.conf.default.forwarding");
+        family == Family::V6 && default.is_some_and(|value| value.trim() == "0")
+    };
+    let said = match family {
+        Family::V4 => {
+            "IPv4 forwarding is disabled: check your host's firewalling and set sysctl net.ipv4.ip_forward=1, or \
+             disable this check using daemon option --ip-forward=false"
+        }
+        Family::V6 => {
+            "IPv6 global forwarding is disabled: check your host's firewalling and set sysctls \
+             net.ipv6.conf.all.forwarding=1 and net.ipv6.conf.default.forwarding=1, or disable this check using \
+             daemon option --ip-forward=false"
+        }
+    };
+    (wants && (!forwarded_before(host, family) || default_off())).then_some(said)
 }
 
 impl Dockerd {
@@ -54,7 +91,8 @@ impl Dockerd {
             internal: net.spec.internal,
             trusted: options.trusted_host_interfaces.clone(),
         };
-        if rules.v6.is_some() && turns_forwarding_on(&self.host, Family::V6) {
+        let drops = turns_forwarding_on(&self.host, Family::V6) && !self.host.daemon.ip_forward_no_drop;
+        if rules.v6.is_some() && drops {
             self.firewall.set_forward_policy_drop(Family::V6);
         }
         self.firewall.add_network(&rules);

@@ -6,6 +6,7 @@
 //!
 //! * `tables`: the chains of one family, and the few edits dockerd makes to them.
 //! * `network`, `endpoint`: what one network, one container on it and one published port add.
+//! * `nft`: the same with the daemon's `firewall-backend: nftables`, in tables of Docker's own.
 //! * `resolver`: the rules in a container's own namespace that lead to its resolver.
 
 use std::collections::BTreeMap;
@@ -18,11 +19,21 @@ use crate::topology::{Daemon, GatewayMode};
 
 mod endpoint;
 mod network;
+mod nft;
 mod resolver;
 mod tables;
 
 pub use resolver::resolver;
 use tables::Tables;
+
+/// What an event does to the rules of one family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Edits {
+    /// Edits in iptables' tables.
+    Iptables(Vec<tables::Edit>),
+    /// Edits in Docker's own table of nft.
+    Nft(Vec<nft::Edit>),
+}
 
 /// What the rules need to know of a bridge network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +113,8 @@ pub struct LinkRules {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Firewall {
     profile: Profile,
+    /// `firewall-backend`.
+    backend: Backend,
     /// The tables of the families that the daemon may touch, or that had rules before it came.
     families: BTreeMap<Family, Tables>,
     /// `iptables` and `ip6tables`.
@@ -111,7 +124,9 @@ pub struct Firewall {
     direct_routing: bool,
     accept_mark: Option<MarkValue>,
     networks: BTreeMap<IfName, NetworkRules>,
-    /// Rules that Docker never looks at: those of nft's own tables.
+    /// Docker's own tables of nft.
+    bridges: BTreeMap<Family, nft::Bridges>,
+    /// Rules that Docker never looks at: those of nft's other tables.
     foreign: Vec<Ruleset>,
 }
 
@@ -132,12 +147,14 @@ impl Firewall {
         };
         let mut firewall = Self {
             profile: engine.profile,
+            backend: daemon.firewall_backend,
             families: BTreeMap::new(),
             enabled,
             hairpin: !daemon.userland_proxy,
             direct_routing: daemon.allow_direct_routing,
             accept_mark,
             networks: BTreeMap::new(),
+            bridges: BTreeMap::new(),
             foreign: Vec::new(),
         };
         for ruleset in before {
@@ -148,74 +165,77 @@ impl Firewall {
         }
         for family in firewall.enabled.clone() {
             let (profile, hairpin) = (firewall.profile, firewall.hairpin);
-            tables::start(firewall.tables(family), profile, family, hairpin);
+            match firewall.backend {
+                Backend::Iptables => tables::start(firewall.tables(family), profile, family, hairpin),
+                Backend::Nft => _ = firewall.bridges.insert(family, nft::Bridges::start(family, hairpin)),
+            }
         }
         firewall
     }
 
     /// A bridge network is made.
     pub fn add_network(&mut self, network: &NetworkRules) {
-        for (family, config) in self.parts(network) {
-            let edits = self.network_edits(network, &config);
-            self.tables(family).apply(&edits);
-        }
+        self.apply(self.network_edits(network));
         self.networks.insert(network.bridge.clone(), network.clone());
     }
 
     /// A bridge network is removed.
     pub fn remove_network(&mut self, bridge: &IfName) {
         let Some(network) = self.networks.remove(bridge) else { return };
-        for (family, config) in self.parts(&network) {
-            let edits = self.network_edits(&network, &config);
-            self.tables(family).undo(&edits);
-        }
+        self.undo(self.network_edits(&network));
     }
 
     /// A container joins a network.
     pub fn add_endpoint(&mut self, endpoint: &EndpointRules) {
-        for (family, edits) in self.endpoint_edits(endpoint) {
-            self.tables(family).apply(&edits);
-        }
+        self.apply(self.endpoint_edits(endpoint));
     }
 
     /// A container leaves a network.
     pub fn remove_endpoint(&mut self, endpoint: &EndpointRules) {
-        for (family, edits) in self.endpoint_edits(endpoint) {
-            self.tables(family).undo(&edits);
-        }
+        self.undo(self.endpoint_edits(endpoint));
     }
 
     /// A port is published.
     pub fn publish(&mut self, port: &PortRules) {
-        if let Some((family, edits)) = self.port_edits(port) {
-            self.tables(family).apply(&edits);
-        }
+        self.apply(self.port_edits(port));
     }
 
     /// A port is no longer published. A rule that several mappings share goes with the first of them, as in dockerd.
     pub fn unpublish(&mut self, port: &PortRules) {
-        if let Some((family, edits)) = self.port_edits(port) {
-            self.tables(family).undo(&edits);
-        }
+        self.undo(self.port_edits(port));
     }
 
     /// A legacy link is made.
     pub fn link(&mut self, link: &LinkRules) {
-        if let Some(edits) = self.link_edits(link) {
-            self.tables(Family::V4).apply(&edits);
-        }
+        self.apply(self.link_edits(link));
     }
 
     /// A legacy link is cut.
     pub fn unlink(&mut self, link: &LinkRules) {
-        if let Some(edits) = self.link_edits(link) {
-            self.tables(Family::V4).undo(&edits);
+        self.undo(self.link_edits(link));
+    }
+
+    fn apply(&mut self, edits: Vec<(Family, Edits)>) {
+        for (family, edits) in edits {
+            match edits {
+                Edits::Iptables(edits) => self.tables(family).apply(&edits),
+                Edits::Nft(edits) => self.bridges.entry(family).or_default().apply(&edits),
+            }
         }
     }
 
-    /// Docker turned forwarding on by itself: what nobody accepts is no longer forwarded.
+    fn undo(&mut self, edits: Vec<(Family, Edits)>) {
+        for (family, edits) in edits {
+            match edits {
+                Edits::Iptables(edits) => self.tables(family).undo(&edits),
+                Edits::Nft(edits) => self.bridges.entry(family).or_default().undo(&edits),
+            }
+        }
+    }
+
+    /// Docker turned forwarding on by itself: what nobody accepts is no longer forwarded. With nft it never does.
     pub fn set_forward_policy_drop(&mut self, family: Family) {
-        if self.enabled.contains(&family) {
+        if self.enabled.contains(&family) && self.backend == Backend::Iptables {
             self.tables(family).set_policy("filter", "FORWARD", Policy::Drop);
         }
     }
@@ -225,15 +245,70 @@ impl Firewall {
         self.tables(ruleset.family).extend(ruleset);
     }
 
-    /// Everything that stands now, family by family, as `iptables-save` would write it; nft's own rules last.
+    /// Everything that stands now: iptables' rules, family by family, as `iptables-save` would write them, then nft's.
     #[must_use]
     pub fn rulesets(&self) -> Vec<Ruleset> {
         let families = self.families.iter().map(|(family, tables)| tables.ruleset(*family));
-        families.chain(self.foreign.iter().cloned()).collect()
+        families.chain(Family::ALL.into_iter().filter_map(|family| self.nft(family))).collect()
+    }
+
+    /// A family's tables of nft, where there are any: Docker's come after those that it found.
+    fn nft(&self, family: Family) -> Option<Ruleset> {
+        let foreign = self.foreign.iter().filter(|r| r.family == family).flat_map(|r| r.tables.clone());
+        let tables: Vec<_> = foreign.chain(self.bridges.get(&family).map(nft::Bridges::table)).collect();
+        (!tables.is_empty()).then_some(Ruleset { family, backend: Backend::Nft, tables })
     }
 
     fn tables(&mut self, family: Family) -> &mut Tables {
         self.families.entry(family).or_default()
+    }
+
+    fn network_edits(&self, network: &NetworkRules) -> Vec<(Family, Edits)> {
+        let edits = |family, config| match self.backend {
+            Backend::Iptables => Edits::Iptables(self.iptables_network(network, config)),
+            Backend::Nft => Edits::Nft(self.nft_network(network, family, config)),
+        };
+        self.parts(network).iter().map(|(family, config)| (*family, edits(*family, config))).collect()
+    }
+
+    fn endpoint_edits(&self, endpoint: &EndpointRules) -> Vec<(Family, Edits)> {
+        let edits = |network: &NetworkRules, address| match self.backend {
+            Backend::Iptables => Edits::Iptables(endpoint::guard(network, address)),
+            Backend::Nft => Edits::Nft(nft::guard(network, address)),
+        };
+        let guarded = endpoint.addresses.iter().filter_map(|address| {
+            let (network, config) = self.network_of(&endpoint.bridge, *address)?;
+            let guarded = config.mode == GatewayMode::Nat && !self.direct_routing;
+            guarded.then(|| (Family::of(*address), edits(network, *address)))
+        });
+        guarded.collect()
+    }
+
+    fn port_edits(&self, port: &PortRules) -> Vec<(Family, Edits)> {
+        let address = port.container.ip();
+        let Some((network, config)) = self.network_of(&port.bridge, address) else { return Vec::new() };
+        let edits = match self.backend {
+            Backend::Iptables => Edits::Iptables(self.iptables_port(port, network, config)),
+            Backend::Nft => Edits::Nft(self.nft_port(port, config)),
+        };
+        vec![(Family::of(address), edits)]
+    }
+
+    /// Where containers may not speak to each other, linked ones may, to exposed ports (`AddLink`).
+    fn link_edits(&self, link: &LinkRules) -> Vec<(Family, Edits)> {
+        let apart = self.network_of(&link.bridge, link.parent).filter(|(network, _)| !network.icc);
+        let edits = apart.map(|_| match self.backend {
+            Backend::Iptables => Edits::Iptables(endpoint::link(link)),
+            Backend::Nft => Edits::Nft(nft::link(link)),
+        });
+        edits.into_iter().map(|edits| (Family::V4, edits)).collect()
+    }
+
+    /// The network of a bridge, if it has rules in an address's family and is not internal.
+    fn network_of(&self, bridge: &IfName, address: IpAddr) -> Option<(&NetworkRules, &FamilyRules)> {
+        let family = Family::of(address);
+        let network = self.networks.get(bridge).filter(|n| !n.internal && self.enabled.contains(&family))?;
+        Some((network, network.family(family).filter(|f| f.mode != GatewayMode::Isolated)?))
     }
 
     /// The families of a network that the daemon keeps rules for.

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use super::container::{Ctr, Endpoint};
 use super::dockerd::Dockerd;
-use super::filter::forwarded_before;
+use super::filter::{forwarded_before, turns_forwarding_on};
 use super::gateway;
 use super::names::resolver::Zones;
 use super::network::{Gateway, Net};
@@ -19,7 +19,7 @@ impl Dockerd {
     pub(super) fn items(&self) -> Vec<Item> {
         let host = self.host.name.as_str();
         let mut items = Vec::new();
-        if self.host.daemon.ip_forward && !forwarded_before(&self.host, Family::V4) {
+        if turns_forwarding_on(&self.host, Family::V4) {
             items.push(sysctl(host, "net.ipv4.ip_forward", "1"));
         }
         items.extend(self.network_items());
@@ -42,7 +42,7 @@ impl Dockerd {
                 items.extend(parents.items(net));
                 continue;
             };
-            let turns_on = self.host.daemon.ip_forward && !forwarded_before(&self.host, Family::V6);
+            let turns_on = turns_forwarding_on(&self.host, Family::V6);
             if net.subnet(Family::V6).is_some() && turns_on && !forwards_v6 {
                 forwards_v6 = true;
                 items.push(sysctl(host, "net.ipv6.conf.default.forwarding", "1"));

@@ -1,14 +1,23 @@
-//! Rules as a script for `nft -f` (man 8 nft): the same typed rules, whichever tool they were first written for.
+//! The text of `nft list` and of a script for `nft -f` (man 8 nft): the same typed rules, whichever tool they were first
+//! written for. Counters say nothing, as with `nft --stateless`.
+//!
+//! * `expression`, `statement`: what a rule asks, and what it does. `parse`: tables read back, for those who look.
 
 use std::fmt::Write as _;
 
 use thiserror::Error;
 
-use crate::addr::Family;
-use crate::rules::{Base, Chain, Hook, Policy, Ruleset, Table};
+use crate::addr::{Family, IfName};
+use crate::rules::{Base, Chain, Hook, Policy, Ruleset, Table, VerdictMap};
 
 mod expression;
+mod parse;
 mod statement;
+mod words;
+
+pub use expression::rule;
+pub(super) use expression::{devices, vmap};
+pub use parse::parse;
 
 /// A rule that has no words in nft.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -25,7 +34,7 @@ pub struct Unwritable {
 /// Lines before a [`script`] that take away what stands in its tables, at once with what the script does.
 #[must_use]
 pub fn room(ruleset: &Ruleset) -> String {
-    let family = family(ruleset);
+    let family = family(ruleset.family);
     // Only a table that is there can be deleted.
     let room = |table: &Table| format!("table {family} {0}\ndelete table {family} {0}\n", table.name);
     ruleset.tables.iter().map(room).collect()
@@ -36,26 +45,64 @@ pub fn room(ruleset: &Ruleset) -> String {
 /// # Errors
 /// The first rule that asks what nft cannot.
 pub fn script(ruleset: &Ruleset) -> Result<String, Unwritable> {
+    write(ruleset, |base| base.priority.to_string())
+}
+
+/// What `nft --stateless list table` prints of the tables.
+///
+/// # Errors
+/// As [`script`].
+pub fn list(ruleset: &Ruleset) -> Result<String, Unwritable> {
+    write(ruleset, priority)
+}
+
+fn write(ruleset: &Ruleset, priority: fn(Base) -> String) -> Result<String, Unwritable> {
     let mut text = String::new();
     for table in &ruleset.tables {
-        let _ = writeln!(text, "table {} {} {{", family(ruleset), table.name);
-        table.chains.iter().try_for_each(|chain| write_chain(&mut text, ruleset.family, table, chain))?;
-        text += "}\n";
+        let maps = table.maps.iter().map(|map| Ok(map_text(map)));
+        let chain = |chain| chain_text(ruleset.family, table, chain, priority);
+        let blocks = maps.chain(table.chains.iter().map(chain)).collect::<Result<Vec<_>, _>>()?;
+        let _ = writeln!(text, "table {} {} {{\n{}}}", family(ruleset.family), table.name, blocks.join("\n"));
     }
     Ok(text)
 }
 
-const fn family(ruleset: &Ruleset) -> &'static str {
-    match ruleset.family {
+/// The family's name.
+pub(crate) const fn family(family: Family) -> &'static str {
+    match family {
         Family::V4 => "ip",
         Family::V6 => "ip6",
     }
 }
 
-fn write_chain(text: &mut String, family: Family, table: &Table, chain: &Chain) -> Result<(), Unwritable> {
-    let _ = writeln!(text, "\tchain {} {{", chain.name);
+fn map_text(map: &VerdictMap) -> String {
+    let verdict = |target| statement::statement(target).ok().flatten().unwrap_or_default();
+    let mut elements: Vec<_> = map.elements.iter().collect();
+    elements.sort_by_key(|(device, _)| weight(device));
+    let elements: Vec<_> =
+        elements.iter().map(|(device, target)| format!("\"{device}\" : {}", verdict(target))).collect();
+    let elements = match elements.is_empty() {
+        true => String::new(),
+        false => format!("\t\telements = {{ {} }}\n", elements.join(",\n\t\t\t     ")),
+    };
+    format!("\tmap {} {{\n\t\ttype ifname : verdict\n{elements}\t}}\n", map.name)
+}
+
+/// By what nft sorts devices in a set: the 16 bytes of a name as one number, the last byte the heaviest.
+fn weight(device: &IfName) -> (usize, Vec<u8>) {
+    let name = device.as_str().as_bytes();
+    (name.len(), name.iter().rev().copied().collect())
+}
+
+fn chain_text(
+    family: Family,
+    table: &Table,
+    chain: &Chain,
+    priority: fn(Base) -> String,
+) -> Result<String, Unwritable> {
+    let mut text = format!("\tchain {} {{\n", chain.name);
     if let Some(base) = chain.base {
-        let _ = writeln!(text, "\t\t{}", heading(table, base));
+        let _ = writeln!(text, "\t\t{}", heading(table, base, &priority(base)));
     }
     for (i, rule) in chain.rules.iter().enumerate() {
         let unwritable = |what| Unwritable { chain: chain.name.clone(), number: i + 1, what };
@@ -63,11 +110,25 @@ fn write_chain(text: &mut String, family: Family, table: &Table, chain: &Chain) 
         let _ = writeln!(text, "\t\t{line}");
     }
     text.push_str("\t}\n");
-    Ok(())
+    Ok(text)
+}
+
+/// A priority by its name (man 8 nft, BASE CHAINS). An older nft than 1.0.7 takes `dstnat` for no hook but prerouting.
+fn priority(base: Base) -> String {
+    let named = match (base.priority, base.hook) {
+        (-300, _) => "raw",
+        (-150, _) => "mangle",
+        (-100, Hook::Prerouting | Hook::Output) => "dstnat",
+        (0, _) => "filter",
+        (50, _) => "security",
+        (100, Hook::Postrouting) => "srcnat",
+        (number, _) => return number.to_string(),
+    };
+    named.to_owned()
 }
 
 /// `type nat hook prerouting priority -100; policy accept;`
-fn heading(table: &Table, base: Base) -> String {
+fn heading(table: &Table, base: Base, priority: &str) -> String {
     let hook = match base.hook {
         Hook::Prerouting => "prerouting",
         Hook::Input => "input",
@@ -86,7 +147,7 @@ fn heading(table: &Table, base: Base) -> String {
         false if reroutes => "route",
         false => "filter",
     };
-    format!("type {kind} hook {hook} priority {}; policy {policy};", base.priority)
+    format!("type {kind} hook {hook} priority {priority}; policy {policy};")
 }
 
 #[cfg(test)]
@@ -119,7 +180,7 @@ mod tests {
         for (rule, expected) in [
             (
                 "-d 172.18.0.2/32 ! -i br0 -o br0 -p tcp -m tcp --dport 80 -j ACCEPT",
-                "ip daddr 172.18.0.2/32 iifname != \"br0\" oifname \"br0\" tcp dport 80 counter accept",
+                "ip daddr 172.18.0.2 iifname != \"br0\" oifname \"br0\" tcp dport 80 counter accept",
             ),
             ("-i br-+ -j DROP", "iifname \"br-*\" counter drop"),
             (
@@ -130,10 +191,10 @@ mod tests {
             ("-p icmp -m icmp --icmp-type 8 -j ACCEPT", "icmp type 8 counter accept"),
             (
                 "-p udp -m multiport --dports 53,60:70 -j DROP",
-                "meta l4proto 17 th dport { 53, 60-70 } counter drop",
+                "ip protocol udp th dport { 53, 60-70 } counter drop",
             ),
-            ("-m mark --mark 0x2/0x3 -j DROP", "meta mark & 0x3 == 0x2 counter drop"),
-            ("-p tcp -j REJECT --reject-with tcp-reset", "meta l4proto 6 counter reject with tcp reset"),
+            ("-m mark --mark 0x2/0x3 -j DROP", "meta mark & 0x00000003 == 0x00000002 counter drop"),
+            ("-p tcp -j REJECT --reject-with tcp-reset", "ip protocol tcp counter reject with tcp reset"),
             ("-j REJECT --reject-with icmp-host-prohibited", "counter reject with icmp 10"),
         ] {
             assert_eq!(line(rule), expected);

@@ -24,6 +24,18 @@ pub enum RulesError {
         /// The chain it names.
         target: String,
     },
+    /// A question to a map that is not there.
+    #[error("table {table}, chain {chain}, rule {number}: there is no map '{map}' in this table")]
+    NoMap {
+        /// The table.
+        table: String,
+        /// The chain the rule stands in.
+        chain: String,
+        /// Its number from 1.
+        number: usize,
+        /// The map it names.
+        map: String,
+    },
     /// Jumps that come back to where they began, or go deeper than the kernel takes.
     #[error("table {table}, chain {chain}: jumps loop, or go deeper than {DEPTH} chains")]
     Loop {
@@ -62,15 +74,16 @@ pub(super) fn check(rulesets: &[Arc<Ruleset>]) -> Result<(), RulesError> {
 /// Whether every chain that is jumped to is there.
 fn named(table: &Table, chain: &Chain) -> Result<(), RulesError> {
     for (index, rule) in chain.rules.iter().enumerate() {
-        if let Some(Target::Jump(name) | Target::Goto(name)) = &rule.target
-            && table.chain(name).is_none()
+        let place = || (table.name.clone(), chain.name.clone(), index + 1);
+        if let Some(missing) = table.leads(rule).find(|name| table.chain(name).is_none()) {
+            let ((table, chain, number), target) = (place(), missing.to_owned());
+            return Err(RulesError::NoChain { table, chain, number, target });
+        }
+        if let Some(Target::Vmap { map, .. }) = &rule.target
+            && !table.maps.iter().any(|m| m.name == *map)
         {
-            return Err(RulesError::NoChain {
-                table: table.name.clone(),
-                chain: chain.name.clone(),
-                number: index + 1,
-                target: name.clone(),
-            });
+            let ((table, chain, number), map) = (place(), map.clone());
+            return Err(RulesError::NoMap { table, chain, number, map });
         }
     }
     Ok(())
@@ -92,9 +105,7 @@ fn follow<'a>(
     }
     deepest.insert(&chain.name, depth);
     for (index, rule) in chain.rules.iter().enumerate() {
-        if let Some(Target::Jump(name) | Target::Goto(name)) = &rule.target
-            && let Some(next) = table.chain(name)
-        {
+        for next in table.leads(rule).filter_map(|name| table.chain(name)) {
             follow(table, next, from, depth + 1, deepest)?;
         }
         if rule.target.as_ref().is_some_and(|target| !takes(from, target)) {
@@ -121,6 +132,7 @@ const fn takes((hook, nat): (Hook, bool), target: &Target) -> bool {
         | Target::Return
         | Target::Jump(_)
         | Target::Goto(_)
+        | Target::Vmap { .. }
         | Target::Mark(_)
         | Target::NoTrack { .. }
         | Target::Watch { .. }

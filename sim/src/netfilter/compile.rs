@@ -3,9 +3,12 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use seatrial_core::addr::Family;
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+use seatrial_core::addr::{Family, IfName};
 use seatrial_core::rules::{
-    Base, Chain, Hook, MarkValue, NatRange, Policy, PortMap, RejectWith, Rule, Ruleset, Table, Target,
+    Backend, Base, Chain, Hook, MapKey, MarkValue, NatRange, Policy, PortMap, RejectWith, Rule, Ruleset,
+    Table, Target, VerdictMap,
 };
 use smol_str::SmolStr;
 
@@ -40,6 +43,8 @@ pub(super) struct Code {
     pub rules: Vec<RuleCode>,
     /// All conditions, rule by rule.
     pub conditions: Vec<Condition>,
+    /// The verdict maps of nft, table by table.
+    pub maps: Vec<MapCode>,
     steps: [Vec<Step>; 5],
     nat: [Vec<BaseChain>; 5],
 }
@@ -75,7 +80,12 @@ pub(super) struct ChainCode {
     pub rules: Range<usize>,
     /// The way to them, where there are many.
     pub index: Option<Index>,
+    /// Which chain of the source.
+    pub at: ChainAt,
 }
+
+/// A verdict map: found at once, however many devices it has.
+pub(super) type MapCode = IndexMap<IfName, Action, FxBuildHasher>;
 
 /// A rule.
 #[derive(Debug, Clone)]
@@ -118,6 +128,8 @@ pub(super) struct RuleAt {
 
 /// A rule of the source, with the names around it.
 pub(super) struct RuleSource<'a> {
+    pub family: Family,
+    pub backend: Backend,
     pub table: &'a str,
     pub chain: &'a str,
     pub number: usize,
@@ -133,6 +145,8 @@ pub(super) enum Action {
     Return,
     Jump(usize),
     Goto(usize),
+    /// What a map says of the device, if it says anything.
+    Vmap(MapKey, usize),
     Reject(RejectWith),
     Nat(NatAction),
     Mark(MarkValue),
@@ -185,11 +199,30 @@ impl Rules {
         self.source(at).map(|(table, chain)| (table.name.as_str(), chain.name.as_str())).unwrap_or_default()
     }
 
+    /// A policy in the words of the tool that wrote it.
+    pub(super) fn policy_name(&self, at: ChainAt, policy: Policy) -> &'static str {
+        let nft = self.sources.get(at.ruleset).is_some_and(|r| r.backend == Backend::Nft);
+        match (policy, nft) {
+            (Policy::Accept, false) => "ACCEPT",
+            (Policy::Drop, false) => "DROP",
+            (Policy::Accept, true) => "accept",
+            (Policy::Drop, true) => "drop",
+        }
+    }
+
     /// A rule as it was written, with the names around it.
     pub(super) fn rule_source(&self, at: RuleAt) -> Option<RuleSource<'_>> {
         let (table, chain) = self.source(at.chain)?;
         let rule = chain.rules.get(at.index)?;
-        Some(RuleSource { table: &table.name, chain: &chain.name, number: at.index + 1, rule })
+        let Ruleset { family, backend, .. } = **self.sources.get(at.chain.ruleset)?;
+        Some(RuleSource {
+            family,
+            backend,
+            table: &table.name,
+            chain: &chain.name,
+            number: at.index + 1,
+            rule,
+        })
     }
 }
 
@@ -216,12 +249,13 @@ impl Code {
         let mut tracks = false;
         for (r, ruleset) in rulesets.iter().enumerate().filter(|(_, ruleset)| ruleset.family == family) {
             for (t, table) in ruleset.tables.iter().enumerate() {
-                let first = code.chains.len();
+                let place = Place { table, chains: code.chains.len(), maps: code.maps.len() };
+                code.maps.extend(table.maps.iter().map(|map| place.map(map)));
                 for (c, chain) in table.chains.iter().enumerate() {
                     let at = ChainAt { ruleset: r, table: t, chain: c };
                     bases.extend(chain.base.map(|base| BaseChain { chain: code.chains.len(), at, base }));
                     tracks |= chain.rules.iter().any(needs_conntrack);
-                    code.add_chain(at, table, chain, first);
+                    code.add_chain(at, &place, chain);
                 }
             }
         }
@@ -229,22 +263,21 @@ impl Code {
         code
     }
 
-    fn add_chain(&mut self, at: ChainAt, table: &Table, chain: &Chain, first: usize) {
+    fn add_chain(&mut self, at: ChainAt, place: &Place<'_>, chain: &Chain) {
         let start = self.rules.len();
         for (index, rule) in chain.rules.iter().enumerate() {
             let conditions = self.conditions.len();
             self.conditions.extend(rule.matches.iter().flat_map(Condition::all_of));
-            let named = |name: &str| table.chains.iter().position(|c| c.name == name).map(|i| first + i);
             self.rules.push(RuleCode {
                 conditions: conditions..self.conditions.len(),
-                action: action(rule.target.as_ref(), named),
+                action: rule.target.as_ref().map_or(Action::Continue, |target| place.action(target)),
                 at: RuleAt { chain: at, index },
                 words: OnceLock::new(),
             });
         }
         let rules = self.rules.get(start..).unwrap_or_default();
         let conditions = rules.iter().map(|r| self.conditions.get(r.conditions.clone()).unwrap_or_default());
-        self.chains.push(ChainCode { rules: start..self.rules.len(), index: Index::of(conditions) });
+        self.chains.push(ChainCode { rules: start..self.rules.len(), index: Index::of(conditions), at });
     }
 
     /// Puts what runs at each hook in the order of priorities; equal ones in the order they were registered.
@@ -303,6 +336,7 @@ fn needs_conntrack(rule: &Rule) -> bool {
                 | Target::Return
                 | Target::Jump(_)
                 | Target::Goto(_)
+                | Target::Vmap { .. }
                 | Target::Reject(_)
                 | Target::Mark(_)
                 | Target::NoTrack { .. }
@@ -312,30 +346,43 @@ fn needs_conntrack(rule: &Rule) -> bool {
         }
 }
 
-fn action(target: Option<&Target>, named: impl Fn(&str) -> Option<usize>) -> Action {
-    match target {
-        None | Some(Target::Watch { .. }) => Action::Continue,
-        Some(Target::Accept) => Action::Accept,
-        Some(Target::Drop) => Action::Drop,
-        Some(Target::Return) => Action::Return,
-        // `check` has refused a chain that is not there.
-        Some(Target::Jump(name)) => named(name).map_or(Action::Unknown, Action::Jump),
-        Some(Target::Goto(name)) => named(name).map_or(Action::Unknown, Action::Goto),
-        Some(Target::Reject(with)) => Action::Reject(*with),
-        Some(Target::Dnat(range)) => Action::Nat(NatAction::Dnat(*range)),
-        Some(Target::Snat(range)) => Action::Nat(NatAction::Snat(*range)),
-        Some(Target::Masquerade(ports)) => Action::Nat(NatAction::Masquerade(*ports)),
-        Some(Target::Redirect(ports)) => Action::Nat(NatAction::Redirect(*ports)),
-        Some(Target::Mark(value)) => Action::Mark(*value),
-        Some(Target::NoTrack { .. }) => Action::NoTrack,
-        Some(Target::Other { .. }) => Action::Unknown,
-    }
+/// A table, and where its chains and its maps begin among all.
+struct Place<'a> {
+    table: &'a Table,
+    chains: usize,
+    maps: usize,
 }
 
-/// A policy as iptables writes it.
-pub(super) const fn policy_name(policy: Policy) -> &'static str {
-    match policy {
-        Policy::Accept => "ACCEPT",
-        Policy::Drop => "DROP",
+impl Place<'_> {
+    fn chain(&self, name: &str) -> Option<usize> {
+        self.table.chains.iter().position(|c| c.name == name).map(|i| self.chains + i)
+    }
+
+    fn map(&self, map: &VerdictMap) -> MapCode {
+        map.elements.iter().map(|(device, target)| (device.clone(), self.action(target))).collect()
+    }
+
+    fn action(&self, target: &Target) -> Action {
+        match target {
+            Target::Watch { .. } => Action::Continue,
+            Target::Accept => Action::Accept,
+            Target::Drop => Action::Drop,
+            Target::Return => Action::Return,
+            // `check` has refused a chain or a map that is not there.
+            Target::Jump(name) => self.chain(name).map_or(Action::Unknown, Action::Jump),
+            Target::Goto(name) => self.chain(name).map_or(Action::Unknown, Action::Goto),
+            Target::Vmap { key, map } => {
+                let place = self.table.maps.iter().position(|m| m.name == *map);
+                place.map_or(Action::Unknown, |place| Action::Vmap(*key, self.maps + place))
+            }
+            Target::Reject(with) => Action::Reject(*with),
+            Target::Dnat(range) => Action::Nat(NatAction::Dnat(*range)),
+            Target::Snat(range) => Action::Nat(NatAction::Snat(*range)),
+            Target::Masquerade(ports) => Action::Nat(NatAction::Masquerade(*ports)),
+            Target::Redirect(ports) => Action::Nat(NatAction::Redirect(*ports)),
+            Target::Mark(value) => Action::Mark(*value),
+            Target::NoTrack { .. } => Action::NoTrack,
+            Target::Other { .. } => Action::Unknown,
+        }
     }
 }

@@ -51,6 +51,8 @@ pub(super) struct View<'a> {
 pub(super) enum Condition {
     Source(Is<Prefix>),
     Destination(Is<Prefix>),
+    /// One of several devices.
+    Inputs(Is<Vec<Device>>),
     Input(Is<Device>),
     Output(Is<Device>),
     Protocol(Is<Protocol>),
@@ -155,6 +157,10 @@ impl Condition {
             Match::Destination(is) => Self::Destination(prefix(is)),
             Match::InInterface(is) => Self::Input(device(is)),
             Match::OutInterface(is) => Self::Output(device(is)),
+            Match::InInterfaces(is) => {
+                let exact = |name: &IfName| Device::new(&IfPattern(name.as_str().to_owned()));
+                Self::Inputs(Is { not: is.not, value: is.value.iter().map(exact).collect() })
+            }
             // Protocol 0 is any.
             Match::Protocol(is) if is.value.0 == 0 => return Vec::new(),
             Match::Protocol(is) => Self::Protocol(*is),
@@ -193,6 +199,7 @@ impl Condition {
             | Match::Destination(_)
             | Match::InInterface(_)
             | Match::OutInterface(_)
+            | Match::InInterfaces(_)
             | Match::Protocol(_)
             | Match::Fragment(_)
             | Match::Tcp(_)
@@ -227,6 +234,7 @@ impl Condition {
             Self::Destination(is) => invert(is, is.value.contains(packet.dst)),
             Self::Input(is) => invert(is, is.value.means(view.input)),
             Self::Output(is) => invert(is, is.value.means(view.output)),
+            Self::Inputs(is) => invert(is, is.value.iter().any(|device| device.means(view.input))),
             Self::Protocol(is) => invert(is, is.value == packet.protocol()),
             Self::Fragment(not) => (*not).into(),
             Self::Ports(protocol, ports) => {

@@ -3,11 +3,11 @@
 //! A rule that nobody can know to match is followed both ways. Where both come to the same, that is the outcome; where
 //! they differ, the outcome hangs on that rule.
 
-use seatrial_core::rules::{CtState, Hook, MarkValue, Policy, RejectWith};
+use seatrial_core::rules::{CtState, Hook, MapKey, MarkValue, Policy, RejectWith};
 
 use super::Why;
 use super::check::DEPTH;
-use super::compile::{Action, BaseChain, Code, NatAction, RuleAt, RuleCode, Rules, Words, policy_name};
+use super::compile::{Action, BaseChain, Code, NatAction, RuleAt, RuleCode, Rules, Words};
 use super::condition::{Known, View};
 use super::log::Log;
 use crate::trace::{Event, RuleHit};
@@ -97,17 +97,19 @@ impl<'a> Walk<'a> {
             match self.matches(rule, &place.view) {
                 Known::No => {}
                 Known::Yes => {
-                    self.log_hit(rule, log);
-                    if let Some(outcome) = self.act(rule, &mut place) {
+                    let Some(action) = self.action(rule, &place.view) else { continue };
+                    self.log_hit(rule, action, log);
+                    if let Some(outcome) = self.act(rule, action, &mut place) {
                         break outcome;
                     }
                 }
                 Known::Unknown => {
+                    let Some(action) = self.action(rule, &place.view) else { continue };
                     *forks += 1;
                     let mut matched = place;
                     let taken = if *forks > FORKS {
                         self.end(End::Unknown, &place, Why::UnknownMatch(rule.at))
-                    } else if let Some(outcome) = self.act(rule, &mut matched) {
+                    } else if let Some(outcome) = self.act(rule, action, &mut matched) {
                         outcome
                     } else {
                         self.go(matched, &mut Log::none(), forks)
@@ -158,11 +160,22 @@ impl<'a> Walk<'a> {
         known
     }
 
-    /// What the rule does; none where the walk goes on.
-    fn act(&self, rule: &RuleCode, place: &mut Place<'_>) -> Option<Outcome> {
+    /// What the rule does, itself or by its map; none where the map does not know the device.
+    fn action(&self, rule: &RuleCode, view: &View<'_>) -> Option<Action> {
+        let Action::Vmap(key, map) = rule.action else { return Some(rule.action) };
+        let device = match key {
+            MapKey::InInterface => view.input,
+            MapKey::OutInterface => view.output,
+        };
+        self.code.maps.get(map)?.get(device?).copied()
+    }
+
+    /// Does it; none where the walk goes on.
+    fn act(&self, rule: &RuleCode, action: Action, place: &mut Place<'_>) -> Option<Outcome> {
         let end = |end, place: &Place<'_>| Some(self.end(end, place, Why::Rule(rule.at)));
-        match rule.action {
-            Action::Continue => None,
+        match action {
+            // No map leads to another.
+            Action::Continue | Action::Vmap(..) => None,
             Action::Accept => end(End::Accept, place),
             Action::Drop => end(End::Drop, place),
             Action::Reject(with) => end(End::Reject(with), place),
@@ -211,7 +224,7 @@ impl<'a> Walk<'a> {
                 hook: self.hook,
                 table: table.into(),
                 chain: chain.into(),
-                verdict: policy_name(policy),
+                verdict: self.rules.policy_name(at, policy),
             }
         });
         let end = match policy {
@@ -221,10 +234,15 @@ impl<'a> Walk<'a> {
         self.end(end, place, Why::Policy(at, policy))
     }
 
-    fn log_hit(&self, rule: &RuleCode, log: &mut Log<'_>) {
+    fn log_hit(&self, rule: &RuleCode, action: Action, log: &mut Log<'_>) {
         log.note(|| {
-            let Words { table, chain, text, verdict } =
+            let Words { table, chain, text, mut verdict } =
                 rule.words.get_or_init(|| self.rules.words(rule.at)).clone();
+            if let (Action::Vmap(..), Action::Jump(to) | Action::Goto(to)) = (rule.action, action) {
+                let chain = self.code.chains.get(to);
+                let name = chain.map_or("", |chain| self.rules.chain_names(chain.at).1);
+                verdict = format!("-> {name}").into();
+            }
             let number = rule.at.index + 1;
             Event::Rule(RuleHit { hook: self.hook, table, chain, number, text, verdict })
         });

@@ -1,9 +1,9 @@
 //! Verdicts put into words.
 
-use seatrial_core::rules::{CtState, Match, Rule, Target};
+use seatrial_core::rules::{Backend, CtState, Match, Rule, Target, nft};
 use smol_str::SmolStr;
 
-use super::compile::{RuleAt, RuleSource, Rules, Words, policy_name};
+use super::compile::{RuleAt, RuleSource, Rules, Words};
 use super::{Cause, Netfilter, Why};
 
 impl Netfilter {
@@ -16,7 +16,7 @@ impl Netfilter {
             Why::Conntrack(why) => format!("nf_conntrack: {why}"),
             Why::Policy(at, policy) => {
                 let (table, chain) = self.rules.chain_names(at);
-                format!("the policy of {table} {chain}: {}", policy_name(policy))
+                format!("the policy of {table} {chain}: {}", self.rules.policy_name(at, policy))
             }
         }
     }
@@ -58,13 +58,26 @@ impl Rules {
 }
 
 impl RuleSource<'_> {
-    /// The rule as `iptables -S` writes it.
+    /// The rule as `iptables -S` or `nft list` writes it.
     pub(super) fn text(&self) -> String {
-        self.rule.command(self.chain)
+        let by_iptables = || self.rule.command(self.chain);
+        match self.backend {
+            Backend::Iptables => by_iptables(),
+            Backend::Nft => nft::rule(self.family, self.rule).unwrap_or_else(|_| by_iptables()),
+        }
     }
 
     /// What the rule does, in a word.
     pub(super) fn verdict(&self) -> String {
+        let verdict = self.verdict_of_iptables();
+        let names_a_chain = self.rule.target.as_ref().is_some_and(|target| target.chain().is_some());
+        match self.backend {
+            Backend::Nft if !names_a_chain => verdict.to_lowercase(),
+            Backend::Iptables | Backend::Nft => verdict,
+        }
+    }
+
+    fn verdict_of_iptables(&self) -> String {
         match &self.rule.target {
             None => "continue".to_owned(),
             Some(Target::Accept) => "ACCEPT".to_owned(),
@@ -72,6 +85,7 @@ impl RuleSource<'_> {
             Some(Target::Return) => "RETURN".to_owned(),
             Some(Target::Jump(chain)) => format!("-> {chain}"),
             Some(Target::Goto(chain)) => format!("=> {chain}"),
+            Some(Target::Vmap { map, .. }) => format!("@{map}"),
             Some(Target::Reject(_)) => "REJECT".to_owned(),
             Some(Target::Dnat(_)) => "DNAT".to_owned(),
             Some(Target::Snat(_)) => "SNAT".to_owned(),
@@ -100,6 +114,7 @@ fn unknown_match(rule: &Rule) -> Option<String> {
         | Match::Destination(_)
         | Match::InInterface(_)
         | Match::OutInterface(_)
+        | Match::InInterfaces(_)
         | Match::Protocol(_)
         | Match::Fragment(_)
         | Match::Udp(_)
@@ -127,6 +142,7 @@ fn unknown_target(rule: &Rule) -> Option<String> {
             | Target::Return
             | Target::Jump(_)
             | Target::Goto(_)
+            | Target::Vmap { .. }
             | Target::Reject(_)
             | Target::Dnat(_)
             | Target::Snat(_)

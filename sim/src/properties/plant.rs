@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use seatrial_core::addr::MacAddr;
-use seatrial_core::plan::{Item, LinkKind, Object, Plan};
-use seatrial_core::rules::{Backend, Target};
+use seatrial_core::plan::{LinkKind, Object, Plan};
+use seatrial_core::rules::Target;
 
 use crate::device::Kind;
 use crate::packet::{Body, Payload};
@@ -64,13 +64,6 @@ pub(super) fn plan(mut plan: Plan, bug: Option<Bug>) -> Plan {
         }
     }
     plan
-}
-
-/// Rules as nft's.
-pub(super) fn nft(item: &mut Item) {
-    if let Object::Rules(rules) = &mut item.object {
-        rules.backend = Backend::Nft;
-    }
 }
 
 /// Changes an event; whether it does not happen at all.

@@ -177,7 +177,7 @@ fn subnet(network: usize) -> String {
 }
 
 /// The one file there is.
-struct Only<'a>(&'a str);
+pub(super) struct Only<'a>(pub(super) &'a str);
 
 impl Files for Only<'_> {
     fn read(&self, path: &Path, _limit: usize) -> io::Result<String> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use seatrial_core::plan::{NsName, Object, PlanOp, Planner};
+use seatrial_core::plan::{NsName, Object, Planner};
 use seatrial_core::probe::{Change, Fault, Outcome, Unreachable, Way};
 use seatrial_core::topology::NodeName;
 
@@ -147,8 +147,6 @@ pub(super) struct Voyage<'a> {
     planner: Planner,
     world: World,
     bug: Option<Bug>,
-    /// Whether every rule is as nft would have it.
-    nft: bool,
     stopped: BTreeSet<String>,
     marks: BTreeMap<Mark, usize>,
 }
@@ -168,35 +166,7 @@ impl<'a> Voyage<'a> {
                 .filter_map(|s| s.netfilter.as_mut())
                 .for_each(crate::netfilter::Netfilter::blind);
         }
-        Self { shape, planner, world, bug, nft: false, stopped: BTreeSet::new(), marks: BTreeMap::new() }
-    }
-
-    /// The same network, with rules of nft's: of the same hooks, priorities and words, in tables of its own.
-    pub(super) fn with_nft(shape: &'a Shape) -> Self {
-        let mut voyage = Self::new(shape, None);
-        let mut plan = voyage.planner.plan();
-        plan.items.iter_mut().for_each(plant::nft);
-        let watch = voyage.world.watch.take();
-        voyage.world = World::build(&plan, shape.seed).unwrap();
-        voyage.world.watch = watch;
-        Self { nft: true, ..voyage }
-    }
-
-    /// What came of each question, while nothing goes wrong.
-    pub(super) fn outcomes(&mut self, acts: &[Act]) -> Result<Vec<Option<Outcome>>, String> {
-        let mut all = Vec::new();
-        for act in acts {
-            match act {
-                Act::Ask { from, to, how, fixed_port } => {
-                    let nodes = self.nodes();
-                    let (from, to): (&String, &String) = (from.of(&nodes), to.of(&nodes));
-                    all.push(self.ask(from, to, *how, *fixed_port)?);
-                }
-                Act::Wait(_) | Act::Turn(_) => self.act(act)?,
-                Act::Fault(..) => {}
-            }
-        }
-        Ok(all)
+        Self { shape, planner, world, bug, stopped: BTreeSet::new(), marks: BTreeMap::new() }
     }
 
     /// How often each rare thing was met.
@@ -244,12 +214,7 @@ impl<'a> Voyage<'a> {
     fn turn(&mut self, container: &str, start: bool) {
         let node = NodeName::from(container);
         let change = if start { Change::Start(node) } else { Change::Stop(node) };
-        let mut operations = self.planner.change(&change).unwrap();
-        for operation in operations.iter_mut().filter(|_| self.nft) {
-            if let PlanOp::Add(item) | PlanOp::Remove(item) | PlanOp::Replace(item) = operation {
-                plant::nft(item);
-            }
-        }
+        let operations = self.planner.change(&change).unwrap();
         if start {
             self.stopped.remove(container);
         } else {

@@ -41,7 +41,7 @@ impl World {
             skb.packet.ttl += 1;
         }
         if self.hook(ns, Hook::Forward, &mut skb, Some(dev), Some(path.dev)) {
-            self.ip_output(ns, skb, path);
+            self.ip_output(ns, skb, Some(dev), path);
         }
     }
 }

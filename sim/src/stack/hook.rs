@@ -164,6 +164,21 @@ mod tests {
     }
 
     #[test]
+    fn h10_postrouting_sees_where_a_forwarded_packet_came_from_and_none_for_its_own() {
+        // Since 5.7 (28f8bfd1ac94, "netfilter: Support iif matches in POSTROUTING"); 6.18 masquerades by it in lane
+        // kernel of fixtures/trials/nft.
+        let nat = "*nat\n:POSTROUTING ACCEPT [0:0]\n:OUT - [0:0]\n-A POSTROUTING -j OUT\n\
+            -A OUT -i eth0 -o eth1 -j MASQUERADE\nCOMMIT\n";
+        let mut world = routed().listen("b", "80/tcp").rules("r", nat).world();
+        assert_eq!(ask(&mut world, "a -> 10.0.1.2:80/tcp"), "reaches b:80 from 10.0.1.254");
+        let own = nat
+            .replace("-i eth0 -o eth1", "! -i eth0 -o eth1")
+            .replace("MASQUERADE", "SNAT --to-source 10.0.0.254");
+        let mut world = routed().listen("b", "80/tcp").rules("r", &own).world();
+        assert_eq!(ask(&mut world, "r -> 10.0.1.2:80/tcp"), "reaches b:80 from 10.0.0.254");
+    }
+
+    #[test]
     fn an_answer_that_goes_around_the_machine_that_rewrote_the_question_meets_no_socket() {
         let nat = "*nat\n:PREROUTING ACCEPT [0:0]\n\
             -A PREROUTING -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.0.1.2:80\nCOMMIT\n";

@@ -96,13 +96,14 @@ impl World {
             }
             self.note_route(ns, path.dev, &skb, &path);
         }
-        self.ip_output(ns, skb, path);
+        self.ip_output(ns, skb, None, path);
     }
 
-    /// POSTROUTING, and down to the device (`ip_output`).
-    pub(crate) fn ip_output(&mut self, ns: NsId, mut skb: Skb, path: Path) {
+    /// POSTROUTING, which sees the device that a forwarded packet came in by (since 5.7), and down to the device
+    /// (`ip_output`).
+    pub(crate) fn ip_output(&mut self, ns: NsId, mut skb: Skb, input: Option<DevId>, path: Path) {
         let next_hop = path.next_hop(skb.packet.dst);
-        let by = Devices { input: None, output: Some(path.dev), port: None, next_hop: Some(next_hop) };
+        let by = Devices { input, output: Some(path.dev), port: None, next_hop: Some(next_hop) };
         if !self.hook_to(ns, Hook::Postrouting, &mut skb, by) {
             return;
         }

@@ -261,7 +261,7 @@ fn rule(hit: &RuleHit) -> String {
     let text = hit.text.strip_prefix(&name).unwrap_or(&hit.text);
     let verdict = hit.verdict.trim_start_matches("-> ");
     let said = text.split(' ').any(|word| word == verdict);
-    let verdict = if said { String::new() } else { format!(" => {}", hit.verdict) };
+    let verdict = if said { String::new() } else { format!(" => {verdict}") };
     format!("{} {} rule {}: {text}{verdict}", hit.table, hit.chain, hit.number)
 }
 

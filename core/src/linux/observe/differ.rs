@@ -12,6 +12,7 @@ use crate::linux::resolver::ADDRESS as RESOLVER;
 use crate::linux::sysctl::words;
 use crate::plan::{Item, Link, LinkKind, NsName, Object, Peer, Plan, Route, Sysctl};
 use crate::rules::iptables::save;
+use crate::rules::{Backend, Ruleset, nft};
 
 /// What differs; the plan and what is seen are one where there is nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -141,13 +142,21 @@ impl fmt::Display for Differences {
             match (&planned.object, &seen.object) {
                 (Object::Rules(planned_rules), Object::Rules(seen_rules)) => {
                     writeln!(f, "  rules of {}:", planned.ns)?;
-                    lines(f, &save(planned_rules), &save(seen_rules))?;
+                    lines(f, &text(planned_rules), &text(seen_rules))?;
                 }
                 (_, _) => writeln!(f, "- {planned}\n+ {seen}")?,
             }
         }
         self.added.iter().try_for_each(|item| writeln!(f, "+ {item}"))?;
         self.unknown.iter().try_for_each(|unknown| writeln!(f, "? {unknown}"))
+    }
+}
+
+/// Rules as the tool that wrote them shows them.
+fn text(rules: &Ruleset) -> String {
+    match rules.backend {
+        Backend::Iptables => save(rules),
+        Backend::Nft => nft::list(rules).unwrap_or_else(|e| e.to_string()),
     }
 }
 

@@ -1,12 +1,13 @@
-//! The text of `iptables-save` and `ip6tables-save`.
+//! The text of `iptables-save`, `ip6tables-save` and `nft list`.
 #![expect(clippy::wildcard_enum_match_arm, reason = "netfilter has more families than a plan")]
 
 use netlink_packet_netfilter::NetfilterProtoFamily;
 
 use super::Seen;
 use crate::addr::Family;
-use crate::plan::{NsName, Object};
+use crate::plan::{Item, NsName, Object};
 use crate::rules::iptables::parse;
+use crate::rules::{Backend, Ruleset, nft};
 
 /// What the tool says of rules that it does not show: another tool's.
 const SILENT: [&str; 2] = ["# Warning: ", "# Table "];
@@ -24,27 +25,49 @@ pub(super) fn read(ns: &NsName, family: Family, text: &str, seen: &mut Seen) {
     }
 }
 
-/// Names the tables of nftables that no text of `iptables-save` had: somebody else's, or those of an iptables that is
-/// not this machine's.
-pub(super) fn unread(ns: &NsName, tables: &[(NetfilterProtoFamily, String)], seen: &mut Seen) {
-    let has = |family: Family, name: &str| {
-        seen.items.iter().any(|item| {
-            let Object::Rules(rules) = &item.object else { return false };
-            item.ns == *ns && rules.family == family && rules.table(name).is_some()
-        })
-    };
+/// The tables of nftables that no text of `iptables-save` had: somebody else's, or those of an iptables that is not
+/// this machine's. One of a family that no plan has is named.
+pub(super) fn unread(
+    ns: &NsName,
+    tables: &[(NetfilterProtoFamily, String)],
+    seen: &mut Seen,
+) -> Vec<(Family, String)> {
     let mut unread = Vec::new();
-    for (family, name) in tables {
-        let read = match family {
-            NetfilterProtoFamily::IPv4 => has(Family::V4, name),
-            NetfilterProtoFamily::IPv6 => has(Family::V6, name),
+    for (told, name) in tables {
+        let family = match told {
+            NetfilterProtoFamily::IPv4 => Family::V4,
+            NetfilterProtoFamily::IPv6 => Family::V6,
+            _ => {
+                seen.unknown(ns, format!("table {name} of nftables: no plan has one of family {told:?}"));
+                continue;
+            }
+        };
+        let has = |item: &Item| match &item.object {
+            Object::Rules(rules) => item.ns == *ns && rules.family == family && rules.table(name).is_some(),
             _ => false,
         };
-        if !read {
-            unread.push(format!(
-                "table {name} of nftables ({family:?}): only what iptables-save tells is read"
-            ));
+        if !seen.items.iter().any(has) {
+            unread.push((family, name.clone()));
         }
     }
-    unread.into_iter().for_each(|what| seen.unknown(ns, what));
+    unread
+}
+
+/// Reads what `nft list` has written of tables: one set of rules for each family.
+pub(super) fn read_listed(ns: &NsName, listed: &[(Family, String)], seen: &mut Seen) {
+    for family in Family::ALL {
+        let mut tables = Vec::new();
+        for (_, text) in listed.iter().filter(|(of, _)| *of == family) {
+            match nft::parse(text, family) {
+                Ok(read) => tables.extend(read),
+                Err(error) => {
+                    let table = text.lines().next().unwrap_or_default().trim_end_matches(" {");
+                    seen.unknown(ns, format!("{table} of nftables: {error}"));
+                }
+            }
+        }
+        if !tables.is_empty() {
+            seen.item(ns, Object::Rules(Ruleset { family, backend: Backend::Nft, tables }));
+        }
+    }
 }

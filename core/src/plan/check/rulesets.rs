@@ -27,6 +27,9 @@ impl super::Seen {
         let Some(hooks) = hooks(&table.name) else {
             return self.fault(what, format!("iptables has no table {}", table.name));
         };
+        if let Some(map) = table.maps.first() {
+            self.fault(what, format!("iptables has no maps, and {} has {}", table.name, map.name));
+        }
         for chain in &table.chains {
             let Some(base) = chain.base else { continue };
             if !hooks.contains(&base.hook) || base.hook.chain() != chain.name {
@@ -41,9 +44,18 @@ impl super::Seen {
     fn jumps(&mut self, table: &Table, what: &str) {
         let mut leads: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for chain in &table.chains {
-            let targets = chain.rules.iter().filter_map(|rule| rule.target.as_ref()).filter_map(chain_of);
+            let targets = chain.rules.iter().flat_map(|rule| table.leads(rule));
             if leads.insert(&chain.name, targets.collect()).is_some() {
                 self.fault(what, format!("the chain {} stands twice in {}", chain.name, table.name));
+            }
+            for rule in &chain.rules {
+                if let Some(Target::Vmap { map, .. }) = &rule.target
+                    && !table.maps.iter().any(|m| m.name == *map)
+                {
+                    let found =
+                        format!("{} asks the map {map}, which {} does not have", chain.name, table.name);
+                    self.fault(what, found);
+                }
             }
         }
         for (from, to) in leads.iter().flat_map(|(from, all)| all.iter().map(move |to| (from, to))) {
@@ -58,19 +70,6 @@ impl super::Seen {
         if let Some(chain) = leads.keys().find(|chain| leads_back(&leads, chain)) {
             self.fault(what, format!("the chain {chain} leads back to itself"));
         }
-    }
-}
-
-fn chain_of(target: &Target) -> Option<&str> {
-    match target {
-        Target::Jump(chain) | Target::Goto(chain) => Some(chain),
-        Target::Accept | Target::Drop | Target::Return | Target::NoTrack { .. } => None,
-        Target::Reject(_)
-        | Target::Dnat(_)
-        | Target::Snat(_)
-        | Target::Masquerade(_)
-        | Target::Redirect(_) => None,
-        Target::Mark(_) | Target::Watch { .. } | Target::Other { .. } => None,
     }
 }
 

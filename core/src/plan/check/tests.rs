@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::addr::{IpNet, MacAddr, Transport};
 use crate::plan::{Address, BridgePort, File, Link, LinkKind, Listener, Parent, Peer, Route, Sysctl};
-use crate::rules::{Backend, Base, Chain, Counters, Hook, Policy, Rule, Ruleset, Table, Target};
+use crate::rules::{
+    Backend, Base, Chain, Counters, Hook, MapKey, Policy, Rule, Ruleset, Table, Target, VerdictMap,
+};
 use crate::topology::{MacvlanMode, NodeName};
 
 fn item(ns: &str, object: Object) -> Item {
@@ -75,7 +77,7 @@ fn listener(ns: &str, address: Option<&str>) -> Item {
 }
 
 fn rules(table: &str, chains: Vec<Chain>) -> Item {
-    let tables = vec![Table { name: table.to_owned(), chains }];
+    let tables = vec![Table { name: table.to_owned(), maps: Vec::new(), chains }];
     item("a", Object::Rules(Ruleset { family: crate::addr::Family::V4, backend: Backend::Iptables, tables }))
 }
 
@@ -90,6 +92,31 @@ fn fault(items: Vec<Item>) -> String {
     let faults = check(&Plan { items }).unwrap_err();
     assert_eq!(faults.len(), 1, "{faults:?}");
     faults[0].to_string()
+}
+
+#[test]
+fn a_map_that_is_asked_is_in_the_table_and_leads_to_its_chains() {
+    let asks = |elements: &[(&str, &str)]| {
+        let mut forward = chain("FORWARD", Some(Hook::Forward), &[]);
+        let target = Target::Vmap { key: MapKey::OutInterface, map: "in".to_owned() };
+        forward.rules.push(Rule::new(vec![], target));
+        let jump = |(device, to): &(&str, &str)| (name(device), Target::Jump((*to).to_owned()));
+        let elements = elements.iter().map(jump).collect();
+        let maps = vec![VerdictMap { name: "in".to_owned(), elements }];
+        let tables = vec![Table { name: "bridges".to_owned(), maps, chains: vec![forward] }];
+        Ruleset { family: crate::addr::Family::V4, backend: Backend::Nft, tables }
+    };
+    let faults = |rules: Ruleset| {
+        let mut items = node("a");
+        items.push(item("a", Object::Rules(rules)));
+        fault(items)
+    };
+    let nowhere = faults(asks(&[("br0", "in__br0")]));
+    assert!(nowhere.contains("FORWARD jumps to in__br0, which bridges does not have"), "{nowhere}");
+    let mut none = asks(&[]);
+    none.tables[0].maps.clear();
+    let none = faults(none);
+    assert!(none.contains("FORWARD asks the map in, which bridges does not have"), "{none}");
 }
 
 #[test]

@@ -1,31 +1,25 @@
-//! What one container and one published port add (endpoint.go, port.go, link.go).
+//! What one container and one published port add to iptables' tables (endpoint.go, port.go, link.go).
 
 use std::net::IpAddr;
 
 use super::tables::{Edit, from, not_from, to};
-use super::{EndpointRules, FamilyRules, Firewall, LinkRules, NetworkRules, PortRules};
-use crate::addr::{Family, IfName, IpNet, PortRange, Transport};
+use super::{FamilyRules, Firewall, LinkRules, NetworkRules, PortRules};
+use crate::addr::{Family, IpNet, PortRange, Transport};
 use crate::rules::{Is, Match, NatRange, PortMap, PortsMatch, Protocol, Target, TcpMatch};
 use crate::topology::GatewayMode;
 
 impl Firewall {
-    /// Nobody outside the bridge may speak to a container's own address (`filterDirectAccess`).
-    pub(super) fn endpoint_edits(&self, endpoint: &EndpointRules) -> Vec<(Family, Vec<Edit>)> {
-        let guarded = endpoint.addresses.iter().filter_map(|address| {
-            let (network, config) = self.network_of(&endpoint.bridge, *address)?;
-            let guarded = config.mode == GatewayMode::Nat && !self.direct_routing;
-            guarded.then(|| (Family::of(*address), guard(network, *address)))
-        });
-        guarded.collect()
-    }
-
     /// A published port leads to the container, and is open there (`setPerPortIptables`).
-    pub(super) fn port_edits(&self, port: &PortRules) -> Option<(Family, Vec<Edit>)> {
+    pub(super) fn iptables_port(
+        &self,
+        port: &PortRules,
+        network: &NetworkRules,
+        config: &FamilyRules,
+    ) -> Vec<Edit> {
         let family = Family::of(port.container.ip());
-        let (network, config) = self.network_of(&port.bridge, port.container.ip())?;
         // From an IPv6 address of the host to a container without one only docker-proxy leads.
         if Family::of(port.host.ip()) != family {
-            return None;
+            return Vec::new();
         }
         let mut edits = Vec::new();
         if port.host.port() != 0 {
@@ -38,7 +32,7 @@ impl Firewall {
             open.extend(destination_port(port.transport, port.container.port()));
             edits.push(Edit::insert("filter", "DOCKER", open, Target::Accept));
         }
-        Some((family, edits))
+        edits
     }
 
     fn nat_edits(&self, family: Family, network: &NetworkRules, port: &PortRules) -> Vec<Edit> {
@@ -63,36 +57,28 @@ impl Firewall {
         }
         edits
     }
-
-    /// Where containers may not speak to each other, linked ones may, to exposed ports (`AddLink`).
-    pub(super) fn link_edits(&self, link: &LinkRules) -> Option<Vec<Edit>> {
-        let (network, _) = self.network_of(&link.bridge, link.parent).filter(|(n, _)| !n.icc)?;
-        let bridge = network.bridge.as_str();
-        let way = |source: IpAddr, target: IpAddr, port: [Match; 2]| {
-            let mut matches = vec![Match::Source(Is::a(IpNet::from(source))), destination(target)];
-            matches.extend([from(bridge), to(bridge)]);
-            matches.extend(port);
-            Edit::append("filter", "DOCKER", matches, Target::Accept)
-        };
-        let both = |&(transport, port): &(Transport, u16)| {
-            [
-                way(link.parent, link.child, destination_port(transport, port)),
-                way(link.child, link.parent, source_port(transport, port)),
-            ]
-        };
-        Some(link.ports.iter().flat_map(both).collect())
-    }
-
-    /// The network of a bridge, if it has rules in an address's family and is not internal.
-    fn network_of(&self, bridge: &IfName, address: IpAddr) -> Option<(&NetworkRules, &FamilyRules)> {
-        let family = Family::of(address);
-        let network = self.networks.get(bridge).filter(|n| !n.internal && self.enabled.contains(&family))?;
-        Some((network, network.family(family).filter(|f| f.mode != GatewayMode::Isolated)?))
-    }
 }
 
-/// Who may speak to a container's address from outside: the trusted interfaces.
-fn guard(network: &NetworkRules, address: IpAddr) -> Vec<Edit> {
+/// Between two linked containers, to the ports that are exposed and back.
+pub(super) fn link(link: &LinkRules) -> Vec<Edit> {
+    let bridge = link.bridge.as_str();
+    let way = |source: IpAddr, target: IpAddr, port: [Match; 2]| {
+        let mut matches = vec![Match::Source(Is::a(IpNet::from(source))), destination(target)];
+        matches.extend([from(bridge), to(bridge)]);
+        matches.extend(port);
+        Edit::append("filter", "DOCKER", matches, Target::Accept)
+    };
+    let both = |&(transport, port): &(Transport, u16)| {
+        [
+            way(link.parent, link.child, destination_port(transport, port)),
+            way(link.child, link.parent, source_port(transport, port)),
+        ]
+    };
+    link.ports.iter().flat_map(both).collect()
+}
+
+/// Nobody outside the bridge may speak to a container's own address but the trusted interfaces (`filterDirectAccess`).
+pub(super) fn guard(network: &NetworkRules, address: IpAddr) -> Vec<Edit> {
     let trusted = network.trusted.iter().map(|device| {
         Edit::append("raw", "PREROUTING", vec![destination(address), from(device.as_str())], Target::Accept)
     });
@@ -109,18 +95,18 @@ fn loopback_guard(port: &PortRules) -> Option<Edit> {
     loopback.then(|| Edit::append("raw", "PREROUTING", matches, Target::Drop))
 }
 
-fn destination(address: IpAddr) -> Match {
+pub(super) fn destination(address: IpAddr) -> Match {
     Match::Destination(Is::a(IpNet::from(address)))
 }
 
 /// `-p tcp -m tcp --dport PORT`.
-fn destination_port(transport: Transport, port: u16) -> [Match; 2] {
+pub(super) fn destination_port(transport: Transport, port: u16) -> [Match; 2] {
     let destination = Some(Is::a(PortRange::single(port)));
     with_ports(transport, PortsMatch { source: None, destination })
 }
 
 /// `-p tcp -m tcp --sport PORT`.
-fn source_port(transport: Transport, port: u16) -> [Match; 2] {
+pub(super) fn source_port(transport: Transport, port: u16) -> [Match; 2] {
     let source = Some(Is::a(PortRange::single(port)));
     with_ports(transport, PortsMatch { source, destination: None })
 }

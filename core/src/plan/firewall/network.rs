@@ -1,4 +1,4 @@
-//! What one network adds (network.go).
+//! What one network adds to iptables' tables (network.go).
 
 use super::tables::{Edit, from, not_from, not_to, to};
 use super::{FamilyRules, Firewall, NetworkRules};
@@ -14,7 +14,7 @@ const STAGE_2: &str = "DOCKER-ISOLATION-STAGE-2";
 
 impl Firewall {
     /// The rules of one family of a network, in the order they are made.
-    pub(super) fn network_edits(&self, network: &NetworkRules, config: &FamilyRules) -> Vec<Edit> {
+    pub(super) fn iptables_network(&self, network: &NetworkRules, config: &FamilyRules) -> Vec<Edit> {
         let bridge = network.bridge.as_str();
         if network.internal || config.mode == GatewayMode::Isolated {
             return self.internal_edits(bridge, network.icc, config.subnet.trunc());

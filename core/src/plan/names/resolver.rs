@@ -49,8 +49,9 @@ impl Dockerd {
     /// The rules in a container's own namespace: those that lead to the resolver, or what was made of them by hand.
     pub(in crate::plan) fn own_rules(&self, ctr: &Ctr) -> Vec<Ruleset> {
         let [tcp_port, udp_port] = self.resolver_ports(ctr);
-        let by_hand = |family| ctr.rules.iter().any(|r| r.family == family);
-        let own = (ctr.resolver && !by_hand(Family::V4)).then(|| firewall::resolver(tcp_port, udp_port));
+        let backend = self.host.daemon.firewall_backend;
+        let by_hand = || ctr.rules.iter().any(|r| r.family == Family::V4 && r.backend == backend);
+        let own = (ctr.resolver && !by_hand()).then(|| firewall::resolver(backend, tcp_port, udp_port));
         own.into_iter().chain(ctr.rules.iter().cloned()).collect()
     }
 

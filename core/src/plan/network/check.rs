@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use super::Net;
 use crate::addr::{Family, IfName, IpNet};
 use crate::diagnostic::Diagnostic;
+use crate::plan::filter::lacks_forwarding;
 use crate::plan::ids::short;
-use crate::topology::{Driver, GatewayMode, Host, IpvlanOptions, MacvlanMode, MacvlanOptions, Network, Pool};
+use crate::topology::{
+    DEFAULT_BRIDGE, Driver, GatewayMode, Host, IpvlanOptions, MacvlanMode, MacvlanOptions, Network, Pool,
+};
 
 /// Checks a network against itself and those that stand; `made` is its id and its device.
 pub(super) fn check(
@@ -108,8 +111,15 @@ fn check_bridge(
     if host.machine.interfaces.contains_key(device) || *device == IfName::lo() {
         return Err(refuse(format!("existing interface {device} is not a bridge")));
     }
-    Ok(())
+    // The default bridge is the first of all and has IPv4: where that is not forwarded the daemon does not start.
+    let asked = [(Family::V4, spec.key == DEFAULT_BRIDGE), (Family::V6, spec.ipv6)];
+    let lacks = asked.into_iter().filter(|(_, asked)| *asked).find_map(|(f, _)| lacks_forwarding(host, f));
+    lacks.map_or(Ok(()), |found| Err(refuse(found.to_owned()).expected(FORWARDING)))
 }
+
+/// How a trial says that a host forwards.
+const FORWARDING: &str =
+    "host: { sysctls: { net.ipv4.ip_forward: 1 } }, with IPv6 net.ipv6.conf.all.forwarding: 1 too";
 
 /// The parent must be there, or be a VLAN of one that is.
 fn check_parent(

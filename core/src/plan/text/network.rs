@@ -1,4 +1,4 @@
-//! Commands of iproute2, sysctl and iptables.
+//! Commands of iproute2, sysctl, iptables and nft.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::{exec, ip, kept, netns, shell};
 use crate::addr::{Family, IpNet};
 use crate::plan::{Address, BridgePort, Link, LinkKind, Neighbour, NsName, PolicyRule, Route, Sysctl};
 use crate::rules::iptables::save;
-use crate::rules::{Backend, Ruleset, Table};
+use crate::rules::{Backend, Ruleset, Table, nft};
 use crate::topology::{IpvlanFlag, IpvlanMode, MacvlanMode};
 
 /// Words of a command, each part only where there is something to say.
@@ -173,15 +173,20 @@ fn restore(ruleset: &Ruleset) -> &'static str {
 pub(super) fn rules(ns: &NsName, ruleset: &Ruleset) -> String {
     match ruleset.backend {
         Backend::Iptables => shell::feed(&format!("{} {}", exec(ns), restore(ruleset)), &save(ruleset)),
-        Backend::Nft => {
-            let tables: Vec<_> = ruleset.tables.iter().map(|t| t.name.as_str()).collect();
-            format!("# {ns} keeps the nft tables {} that stood before", tables.join(", "))
-        }
+        Backend::Nft => match nft::script(ruleset) {
+            Ok(script) => shell::feed(&format!("{} nft -f -", exec(ns)), &(nft::room(ruleset) + &script)),
+            Err(unwritable) => format!("# {ns}: {unwritable}"),
+        },
     }
 }
 
-/// The same tables with nothing in them.
+/// Takes the tables away, or all that is in them where they are iptables' own.
 pub(super) fn no_rules(ns: &NsName, ruleset: &Ruleset) -> String {
-    let empty = |table: &Table| Table { name: table.name.clone(), chains: Vec::new() };
-    rules(ns, &Ruleset { tables: ruleset.tables.iter().map(empty).collect(), ..ruleset.clone() })
+    let empty = |table: &Table| Table { name: table.name.clone(), maps: Vec::new(), chains: Vec::new() };
+    match ruleset.backend {
+        Backend::Iptables => {
+            rules(ns, &Ruleset { tables: ruleset.tables.iter().map(empty).collect(), ..*ruleset })
+        }
+        Backend::Nft => shell::feed(&format!("{} nft -f -", exec(ns)), &nft::room(ruleset)),
+    }
 }

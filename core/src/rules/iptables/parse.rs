@@ -86,7 +86,11 @@ pub fn empty_table(name: &str) -> Table {
         counters: Counters::default(),
         rules: Vec::new(),
     };
-    Table { name: name.to_owned(), chains: base_chains(name).into_iter().map(chain).collect() }
+    Table {
+        name: name.to_owned(),
+        maps: Vec::new(),
+        chains: base_chains(name).into_iter().map(chain).collect(),
+    }
 }
 
 /// `:CHAIN POLICY [PACKETS:BYTES]`.

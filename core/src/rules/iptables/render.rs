@@ -8,7 +8,7 @@ use crate::addr::{IpNet, PortRange};
 use crate::rules::{
     AddrTypeMatch, ConntrackMatch, CtState, IcmpType, Is, MarkValue, Match, MultiportMatch, MultiportSide,
     NatRange, PhysDevMatch, Policy, PortMap, PortsMatch, Protocol, RejectWith, Rule, Ruleset, Target,
-    TcpMatch,
+    TcpMatch, nft,
 };
 
 /// The whole text of `iptables-save`, without its comment lines; a rule's counters where it has them.
@@ -96,6 +96,8 @@ impl Words {
             Match::Destination(net) => self.option("-d", *net, net.value),
             Match::InInterface(name) => self.option("-i", Is { not: name.not, value: () }, &name.value.0),
             Match::OutInterface(name) => self.option("-o", Is { not: name.not, value: () }, &name.value.0),
+            // iptables has no words for it: nft's.
+            Match::InInterfaces(names) => self.word(nft::devices(names)),
             Match::Protocol(protocol) => self.option("-p", *protocol, protocol.value),
             Match::Fragment(fragment) => self.flag("-f", fragment),
             Match::Tcp(tcp) => self.tcp(tcp),
@@ -228,6 +230,8 @@ impl Words {
 
     fn target(&mut self, target: &Target) {
         let (flag, name) = match target {
+            // iptables has no words for it: nft's.
+            Target::Vmap { key, map } => return self.word(nft::vmap(*key, map)),
             Target::Goto(chain) => ("-g", chain.as_str()),
             Target::Jump(name) | Target::Watch { name, .. } | Target::Other { name, .. } => {
                 ("-j", name.as_str())
@@ -277,7 +281,8 @@ impl Words {
             | Target::Drop
             | Target::Return
             | Target::Jump(_)
-            | Target::Goto(_) => {}
+            | Target::Goto(_)
+            | Target::Vmap { .. } => {}
         }
     }
 

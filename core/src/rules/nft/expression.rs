@@ -1,16 +1,21 @@
 //! What a rule asks, in nft's words.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use super::statement;
-use crate::addr::{Family, PortRange};
+use super::{statement, weight};
+use crate::addr::{Family, IfName, IpNet, PortRange};
 use crate::rules::{
-    AddrType, AddrTypeMatch, ConntrackMatch, CtState, IcmpType, Is, MarkValue, Match, MultiportMatch,
-    MultiportSide, PhysDevMatch, PortsMatch, Protocol, Rule, TcpMatch,
+    AddrType, AddrTypeMatch, ConntrackMatch, CtState, IcmpType, Is, MapKey, MarkValue, Match, MultiportMatch,
+    MultiportSide, PhysDevMatch, PortsMatch, Protocol, Rule, Target, TcpMatch,
 };
 
-/// A rule as one line: its matches, a counter as iptables keeps one, and what it does.
-pub(super) fn rule(family: Family, rule: &Rule) -> Result<String, String> {
+/// A rule as one line: its matches, a counter as iptables keeps one (Docker has none where it asks a map), and what it
+/// does.
+///
+/// # Errors
+/// What has no words in nft, as iptables writes it.
+pub fn rule(family: Family, rule: &Rule) -> Result<String, String> {
     let ip = match family {
         Family::V4 => "ip",
         Family::V6 => "ip6",
@@ -27,7 +32,9 @@ pub(super) fn rule(family: Family, rule: &Rule) -> Result<String, String> {
             words.extend(expression(ip, m)?);
         }
     }
-    words.push("counter".to_owned());
+    if !matches!(rule.target, Some(Target::Vmap { .. })) {
+        words.push("counter".to_owned());
+    }
     words.extend(rule.target.as_ref().map(statement::statement).transpose()?.flatten());
     words.extend(comment.map(|text| format!("comment \"{}\"", text.replace('"', "'"))));
     Ok(words.join(" "))
@@ -43,6 +50,7 @@ fn asks_ports(rule: &Rule, protocol: Protocol) -> bool {
             [Protocol::ICMP, Protocol::ICMPV6].contains(&protocol)
         }
         Match::Source(_) | Match::Destination(_) | Match::InInterface(_) | Match::OutInterface(_) => false,
+        Match::InInterfaces(_) => false,
         Match::Protocol(_) | Match::Fragment(_) | Match::Icmp(_) | Match::AddrType(_) => false,
         Match::Conntrack(_) | Match::State(_) | Match::Mark(_) | Match::ConnMark(_) => false,
         Match::Comment(_) | Match::Multiport(_) | Match::PhysDev(_) | Match::Other { .. } => false,
@@ -53,12 +61,15 @@ fn asks_ports(rule: &Rule, protocol: Protocol) -> bool {
 fn expression(ip: &str, m: &Match) -> Result<Vec<String>, String> {
     let one = |text: String| Ok(vec![text]);
     match m {
-        Match::Source(net) => one(is(&format!("{ip} saddr"), net.not, net.value)),
-        Match::Destination(net) => one(is(&format!("{ip} daddr"), net.not, net.value)),
+        Match::Source(net) => one(is(&format!("{ip} saddr"), net.not, bare(net.value))),
+        Match::Destination(net) => one(is(&format!("{ip} daddr"), net.not, bare(net.value))),
         Match::InInterface(device) => one(is("iifname", device.not, pattern(&device.value.0))),
         Match::OutInterface(device) => one(is("oifname", device.not, pattern(&device.value.0))),
         Match::Protocol(Is { value: Protocol(0), not: false }) => Ok(Vec::new()),
-        Match::Protocol(p) => one(is("meta l4proto", p.not, p.value.0)),
+        Match::InInterfaces(names) => one(devices(names)),
+        // An IPv6 header names the first of its extensions, and an IPv4 header the protocol itself.
+        Match::Protocol(p) if ip == "ip" => one(is("ip protocol", p.not, protocol(p.value))),
+        Match::Protocol(p) => one(is("meta l4proto", p.not, protocol(p.value))),
         Match::Fragment(Is { not, .. }) if ip == "ip" => {
             one(format!("ip frag-off & 0x1fff {} 0", if *not { "==" } else { "!=" }))
         }
@@ -89,6 +100,40 @@ fn is(what: &str, not: bool, value: impl Display) -> String {
 
 fn pattern(name: &str) -> String {
     format!("\"{}\"", name.strip_suffix('+').map_or_else(|| name.to_owned(), |start| format!("{start}*")))
+}
+
+/// `iifname { "eth3", "br0" }`, in nft's order.
+pub(in crate::rules) fn devices(names: &Is<BTreeSet<IfName>>) -> String {
+    let mut sorted: Vec<&IfName> = names.value.iter().collect();
+    sorted.sort_by_key(|name| weight(name));
+    let quoted: Vec<String> = sorted.iter().map(|name| format!("\"{name}\"")).collect();
+    is("iifname", names.not, format!("{{ {} }}", quoted.join(", ")))
+}
+
+/// `oifname vmap @MAP`.
+pub(in crate::rules) fn vmap(key: MapKey, map: &str) -> String {
+    let key = match key {
+        MapKey::InInterface => "iifname",
+        MapKey::OutInterface => "oifname",
+    };
+    format!("{key} vmap @{map}")
+}
+
+/// A network, or the one address it is.
+fn bare(net: IpNet) -> String {
+    if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
+}
+
+/// A protocol by the name nft prints (/etc/protocols).
+pub(super) fn protocol(protocol: Protocol) -> String {
+    match protocol {
+        Protocol::ICMP => "icmp".to_owned(),
+        Protocol::TCP => "tcp".to_owned(),
+        Protocol::UDP => "udp".to_owned(),
+        Protocol::ICMPV6 => "ipv6-icmp".to_owned(),
+        Protocol::SCTP => "sctp".to_owned(),
+        Protocol(number) => number.to_string(),
+    }
 }
 
 fn list<T: Copy>(values: &[T], name: impl Fn(T) -> &'static str) -> String {
@@ -156,7 +201,7 @@ fn address_types(kinds: &AddrTypeMatch) -> Result<Vec<String>, String> {
     Ok(side("saddr", &kinds.source)?.into_iter().chain(side("daddr", &kinds.destination)?).collect())
 }
 
-const fn address_type(kind: AddrType) -> Option<&'static str> {
+pub(super) const fn address_type(kind: AddrType) -> Option<&'static str> {
     match kind {
         AddrType::Unspec => Some("unspec"),
         AddrType::Unicast => Some("unicast"),
@@ -193,7 +238,7 @@ fn conntrack(ip: &str, ct: &ConntrackMatch) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-const fn state(state: CtState) -> &'static str {
+pub(super) const fn state(state: CtState) -> &'static str {
     match state {
         CtState::Invalid => "invalid",
         CtState::New => "new",
@@ -209,8 +254,8 @@ fn marked(what: &str, mark: &Is<MarkValue>) -> String {
     let MarkValue { value, mask } = mark.value;
     let sign = if mark.not { "!=" } else { "==" };
     match mask {
-        u32::MAX => format!("{what} {sign} {value:#x}"),
-        mask => format!("{what} & {mask:#x} {sign} {value:#x}"),
+        u32::MAX => is(what, mark.not, format!("{value:#010x}")),
+        mask => format!("{what} & {mask:#010x} {sign} {value:#010x}"),
     }
 }
 

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use crate::addr::IpNet;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine::Engine;
+use crate::rules::Backend;
 use crate::topology::field::Field;
 use crate::topology::{CgroupMode, Daemon, IpcMode};
 
@@ -26,6 +27,7 @@ const KEYS: &[&str] = &[
     "dns",
     "dns-opts",
     "dns-search",
+    "firewall-backend",
     "fixed-cidr",
     "fixed-cidr-v6",
     "host-gateway-ip",
@@ -46,13 +48,12 @@ const KEYS: &[&str] = &[
 /// Keys that change networking and are not planned, each with what the user can do.
 const REFUSED: &[(&str, &str)] = &[
     ("bridge", "no key: the default bridge is docker0"),
-    ("firewall-backend", "no key: the rules are those of iptables"),
     ("live-restore", "no key: the daemon never restarts here"),
     ("userland-proxy-path", "userland-proxy alone: the proxy is not a program here"),
 ];
 
 /// Keys by their first release, where that is later than the oldest planned.
-const SINCE: &[(&str, u32)] = &[("bridge-accept-fwmark", 29)];
+const SINCE: &[(&str, u32)] = &[("bridge-accept-fwmark", 29), ("firewall-backend", 29)];
 
 /// Reads `daemon`.
 pub(super) fn read(field: Field<'_>, engine: Engine, out: &mut Diagnostics) -> Daemon {
@@ -106,6 +107,9 @@ impl<'a> Keys<'a, '_> {
             default_address_pools: self.pools(),
             mtu: self.parse("mtu", "a number of bytes"),
             default_network_opts: self.network_opts(),
+            firewall_backend: self
+                .word("firewall-backend", &[("iptables", Backend::Iptables), ("nftables", Backend::Nft)])
+                .unwrap_or(defaults.firewall_backend),
             allow_direct_routing: self.boolean("allow-direct-routing", defaults.allow_direct_routing),
             bridge_accept_fwmark: self.fwmark(),
             dns: self.addresses("dns"),

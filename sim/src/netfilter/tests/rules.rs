@@ -233,3 +233,42 @@ fn a_host_with_ufw_is_a_riddle_only_where_it_limits_a_rate() {
     assert!(receive(443).is_ok());
     assert!(matches!(receive(5432), Err(Verdict::Drop(_))), "-m limit only before LOG");
 }
+
+/// Rules of nft, as it lists them.
+fn nft(text: &str) -> Result<Host, RulesError> {
+    let tables = seatrial_core::rules::nft::parse(text, Family::V4).unwrap();
+    let backend = seatrial_core::rules::Backend::Nft;
+    let rules = seatrial_core::rules::Ruleset { family: Family::V4, backend, tables };
+    Netfilter::build(&[rules.into()]).map(Host::with)
+}
+
+fn with_map(elements: &str) -> Result<Host, RulesError> {
+    nft(&format!(
+        "table ip t {{\n map in {{\n type ifname : verdict\n elements = {{ {elements} }}\n }}\n\
+         chain F {{\n type filter hook forward priority filter; policy accept;\n oifname vmap @in\n \
+         iifname vmap @in\n }}\n chain in__bridge1 {{\n tcp dport 80 counter drop\n }}\n}}\n"
+    ))
+}
+
+#[test]
+fn h4_a_map_leads_by_the_device_and_back_behind_the_rule_that_asked_it() {
+    let mut host = with_map("\"bridge1\" : jump in__bridge1, \"eth0\" : drop").unwrap();
+    let verdict = forward(&mut host).unwrap_err();
+    assert_eq!(host.why(verdict), "t in__bridge1 1: tcp dport 80 counter drop");
+    assert_eq!(host.hits(), ["t F 1 -> in__bridge1", "t in__bridge1 1 drop"]);
+    let other = |host: &mut Host| host.forward(syn("203.0.113.50:4000", "192.0.2.2:81"), "eth0", "bridge1");
+    let verdict = other(&mut host).unwrap_err();
+    assert_eq!(host.why(verdict), "t F 2: iifname vmap @in");
+    // A device that it does not know is no match.
+    let mut host = with_map("\"docker0\" : drop").unwrap();
+    assert!(forward(&mut host).is_ok());
+    assert_eq!(host.hits(), ["t F policy accept"]);
+}
+
+#[test]
+fn h4_what_a_map_leads_to_is_there() {
+    let Err(error) = with_map("\"bridge1\" : jump in__bridge2") else { panic!("it is taken") };
+    assert_eq!(error.to_string(), "table t, chain F, rule 1: there is no chain 'in__bridge2' in this table");
+    let nowhere = nft("table ip t {\n chain F {\n oifname vmap @in\n }\n}\n").err().unwrap();
+    assert_eq!(nowhere.to_string(), "table t, chain F, rule 1: there is no map 'in' in this table");
+}

@@ -40,6 +40,7 @@ pub(super) fn sign(
 ) {
     let (family, backend) = (ruleset.family, ruleset.backend);
     for table in &ruleset.tables {
+        *others += &format!("{ns} {family:?} {backend:?} {} {:?}\n", table.name, table.maps);
         for chain in &table.chains {
             *others +=
                 &format!("{ns} {family:?} {backend:?} {} {} {:?}\n", table.name, chain.name, chain.base);
