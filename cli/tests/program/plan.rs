@@ -27,6 +27,16 @@ fn the_rules_of_the_other_family_are_those_of_ip6tables_save() {
 }
 
 #[test]
+fn the_rules_of_an_engine_with_nftables_are_those_of_nft_list_and_no_others() {
+    let file = "fixtures/trials/nft/published.trial.yaml";
+    insta::assert_snapshot!(answer(&["plan", file, "--format", "nft"]));
+    let container = answer(&["plan", file, "--ns", "web", "--format", "nft"]);
+    assert!(container.starts_with("table ip docker-dns {\n\tchain dns-dnat {\n"), "{container}");
+    let said = run(&["plan", file, "--format", "iptables-save"]);
+    assert!(said.err.contains("seatrial: the plan has no such rules in namespace host\n"), "{}", said.err);
+}
+
+#[test]
 fn one_namespace_is_planned_alone() {
     let json = |more: &[&str]| -> Plan {
         let args = [&["plan", FILE, "--format", "json"], more].concat();
