@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # capture-docker.sh [ENGINE…] [TOPOLOGY…]: what real Docker Engines make of compose files, as text.
 #
-# For each engine (20.10 and 26.1 by default) and each topology (all that fixtures/engines/28.5 has a compose.yaml and
-# a world.txt or steps.txt of) a private dockerd is started in namespaces of its own, `docker compose up` is run, and
+# For each engine (20.10 and 26.1 by default) and each topology (all that fixtures/engines/28.5 has a world.txt,
+# steps.txt or result.txt of) a private dockerd is started in namespaces of its own, `docker compose up` is run, and
 # what stands then is written to fixtures/engines/ENGINE/TOPOLOGY (or below $SEATRIAL_CAPTURES):
 # iptables-save.txt, ip6tables-save.txt and world.txt; where the engine refuses the topology, refused.txt with its
 # words. TOPOLOGY:ip6tables starts dockerd with ip6tables, which was an experiment and off before 27, and writes to
@@ -85,15 +85,16 @@ done
 [ "${#chosen[@]}" -gt 0 ] || chosen=(20.10 26.1)
 if [ "${#topologies[@]}" -eq 0 ]; then
     for folder in "$fixtures"/28.5/*/; do
-        [ ! -e "$folder/compose.yaml" ] || [ ! -e "$folder/world.txt" ] && [ ! -e "$folder/steps.txt" ] ||
-            topologies+=("$(basename "$folder")")
+        for file in world.txt steps.txt result.txt; do
+            [ ! -e "$folder/$file" ] || topologies+=("$(basename "$folder")")
+        done
     done
 fi
 for engine in "${chosen[@]}" 28.5; do
     [ -d "$engines/$engine" ] || die "the root of Engine $engine is missing: scripts/reference-engines.sh $engine makes it"
 done
 for topology in "${topologies[@]}"; do
-    [[ $topology =~ ^[^:]+(:ip6tables)?$ ]] && [ -e "$fixtures/28.5/${topology%:*}/compose.yaml" ] || die "no topology '$topology' in fixtures/engines/28.5"
+    [[ $topology =~ ^[^:]+(:ip6tables)?$ ]] && [ -e "$fixtures/28.5/${topology%:*}" ] || die "no topology '$topology' in fixtures/engines/28.5"
 done
 failed=0
 for engine in "${chosen[@]}"; do

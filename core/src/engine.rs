@@ -6,15 +6,24 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+mod profile;
+
+pub use profile::{DirectAccess, Filter, ForwardDrop, GatewayChoice, Hardware, Profile};
+
 /// Why an engine could not be chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EngineError {
     /// Not a version.
     #[error("'{0}' is not an Engine version: expected MAJOR, MAJOR.MINOR or MAJOR.MINOR.PATCH, as in 28.5")]
     Version(String),
-    /// A version whose rules are not planned yet.
-    #[error("Engine {0} is not planned yet: 28.2 to 28.5, and 29, are")]
+    /// A version older than all that are planned, or one that never was.
+    #[error("Engine {0} is not planned: 20.10, 23 to 29 are")]
     NotPlanned(Version),
+    /// 28.0.0, whose rules ask sets of addresses.
+    #[error(
+        "Engine {0} is not planned: its rules ask an ipset, as those of no other release do; 28.0.1 is planned"
+    )]
+    Sets(Version),
 }
 
 /// A version of Docker Engine. A missing minor or patch is the newest there is.
@@ -48,13 +57,33 @@ impl fmt::Display for Version {
     }
 }
 
-/// Versions that make the same network objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Profile {
-    /// 28.2 to 28.5: a raw DROP for each endpoint, isolation in two stages.
-    V28_2,
-    /// 29: DOCKER-INTERNAL instead of the isolation stages, or the nftables backend.
-    V29,
+/// What a plan of an engine was held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// What this release was seen to make, byte for byte.
+    Captured(&'static str),
+    /// Upstream's sources and documents: no such engine was at hand.
+    Document,
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Captured(release) => write!(f, "as captured from {release}"),
+            Self::Document => f.write_str("by document"),
+        }
+    }
+}
+
+/// How the Engine writes `/etc/resolv.conf` for containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResolvConfText {
+    /// The host's lines, edited.
+    Plain,
+    /// Its own lines, and comments on where they come from; servers on the host's loopback are marked.
+    Commented,
+    /// The same; all of the host's servers are marked, and are asked from the host. Nobody stands in for them.
+    HostMarked,
 }
 
 /// A Docker Engine: a version and what follows from it.
@@ -74,12 +103,17 @@ impl Engine {
     /// The engine of a version; one newer than all that are known behaves as the newest.
     ///
     /// # Errors
-    /// A version whose rules are not planned yet.
-    pub fn of(version: Version) -> Result<Self, EngineError> {
-        let profile = match (version.major, version.minor) {
-            (29.., _) => Profile::V29,
-            (28, None | Some(2..)) => Profile::V28_2,
-            (..=28, _) => return Err(EngineError::NotPlanned(version)),
+    /// A version whose rules are not planned.
+    pub const fn of(version: Version) -> Result<Self, EngineError> {
+        let profile = match (version.major, version.minor, version.patch) {
+            (29.., _, _) => Profile::V29,
+            (28, None | Some(2..), _) => Profile::V28_2,
+            (28, Some(0), Some(0)) => return Err(EngineError::Sets(version)),
+            (28, Some(..=1), _) => Profile::V28_0,
+            (27, _, _) => Profile::V27,
+            (23..=26, _, _) => Profile::V23,
+            (20, None | Some(10), _) => Profile::V20_10,
+            (..=22, _, _) => return Err(EngineError::NotPlanned(version)),
         };
         Ok(Self { version, profile })
     }
@@ -88,6 +122,34 @@ impl Engine {
     #[must_use]
     pub const fn has_nftables(self) -> bool {
         self.version.major >= 29
+    }
+
+    /// What plans of this engine were held against.
+    #[must_use]
+    pub const fn evidence(self) -> Evidence {
+        match (self.profile, self.version.major) {
+            (Profile::V20_10, _) => Evidence::Captured("20.10.24"),
+            (Profile::V23, 26) => Evidence::Captured("26.1.5"),
+            (Profile::V28_2, _) => Evidence::Captured("28.5.2"),
+            (Profile::V23 | Profile::V27 | Profile::V28_0 | Profile::V29, _) => Evidence::Document,
+        }
+    }
+
+    /// How it writes `/etc/resolv.conf` (26.0: moby#46989; 28.0).
+    #[must_use]
+    pub const fn resolv_conf_text(self) -> ResolvConfText {
+        match self.version.major {
+            ..=25 => ResolvConfText::Plain,
+            26 | 27 => ResolvConfText::Commented,
+            28.. => ResolvConfText::HostMarked,
+        }
+    }
+
+    /// Whether an API of this version's is there: what came with it is read past, or refused by the client, before.
+    #[must_use]
+    pub fn is_at_least(self, major: u32, minor: u32) -> bool {
+        // A missing minor is the newest.
+        (self.version.major, self.version.minor.unwrap_or(u32::MAX)) >= (major, minor)
     }
 
     /// Whether UDP flows are forgotten by the container's port instead of the host's: a bug of 29.5 to 29.7
@@ -134,12 +196,26 @@ mod tests {
         assert_eq!("28".parse::<Engine>().unwrap().profile, Profile::V28_2);
         assert_eq!("29".parse::<Engine>().unwrap().profile, Profile::V29);
         assert!("31.1".parse::<Engine>().unwrap().is_unknown());
+        let profile = |version: &str| version.parse::<Engine>().unwrap().profile;
+        assert_eq!([profile("20"), profile("20.10.24")], [Profile::V20_10; 2]);
+        assert_eq!([profile("23"), profile("24.0"), profile("26.1.5")], [Profile::V23; 3]);
+        assert_eq!([profile("27"), profile("27.0.1")], [Profile::V27; 2]);
+        assert_eq!([profile("28.0"), profile("28.0.4"), profile("28.1")], [Profile::V28_0; 3]);
+    }
+
+    #[test]
+    fn only_what_was_captured_is_called_so() {
+        let evidence = |version: &str| version.parse::<Engine>().unwrap().evidence().to_string();
+        assert_eq!(evidence("26.1"), "as captured from 26.1.5");
+        assert_eq!(["24", "27", "28.0", "29"].map(evidence), ["by document"; 4]);
     }
 
     #[test]
     fn a_version_that_is_not_planned_is_refused_by_name() {
-        let error = "28.1.1".parse::<Engine>().unwrap_err().to_string();
-        assert!(error.starts_with("Engine 28.1.1 is not planned yet"), "{error}");
+        let error = |version: &str| version.parse::<Engine>().unwrap_err().to_string();
+        assert!(error("19.03").starts_with("Engine 19.3 is not planned"), "{}", error("19.03"));
+        assert!(error("28.0.0").contains("28.0.1 is planned"), "{}", error("28.0.0"));
+        assert!("21.0".parse::<Engine>().is_err());
         assert!("28.x".parse::<Engine>().is_err());
     }
 }

@@ -246,8 +246,8 @@ pub struct Daemon {
     pub userland_proxy: bool,
     /// `iptables`; default true.
     pub iptables: bool,
-    /// `ip6tables`; default true since 27.
-    pub ip6tables: bool,
+    /// `ip6tables`; what the Engine does by itself where it is not written, which is to keep them since 27.
+    pub ip6tables: Option<bool>,
     /// `ip-forward`: turn forwarding on; default true.
     pub ip_forward: bool,
     /// `ip-forward-no-drop`: leave FORWARD's policy alone; default false.
@@ -303,7 +303,7 @@ impl Default for Daemon {
         Self {
             userland_proxy: true,
             iptables: true,
-            ip6tables: true,
+            ip6tables: None,
             ip_forward: true,
             ip_forward_no_drop: false,
             ip_masq: true,

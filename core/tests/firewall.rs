@@ -87,7 +87,7 @@ impl Scene {
             "userland-proxy=false" => self.daemon.userland_proxy = false,
             "firewall-backend=nftables" => self.daemon.firewall_backend = Backend::Nft,
             "allow-direct-routing" => self.daemon.allow_direct_routing = true,
-            "ip6tables=false" => self.daemon.ip6tables = false,
+            "ip6tables=false" => self.daemon.ip6tables = Some(false),
             _ => match option.split_once('=') {
                 Some(("bridge-accept-fwmark", mark)) => {
                     self.daemon.bridge_accept_fwmark = Some(mark.to_owned());

@@ -141,7 +141,13 @@ proptest! {
         comes_later in project(2),
     ) {
         let engine: Engine = version.parse().unwrap();
-        let daemon = Daemon { userland_proxy, allow_direct_routing, ip6tables, firewall_backend, ..Daemon::default() };
+        let daemon = Daemon {
+            userland_proxy,
+            allow_direct_routing,
+            ip6tables: Some(ip6tables),
+            firewall_backend,
+            ..Daemon::default()
+        };
         let mut without = Firewall::new(engine, &daemon, &[]);
         let mut with = without.clone();
 
@@ -161,7 +167,7 @@ proptest! {
         firewall_backend in select(vec![Backend::Iptables, Backend::Nft]),
         project in project(0),
     ) {
-        let daemon = Daemon { iptables: false, ip6tables: false, firewall_backend, ..Daemon::default() };
+        let daemon = Daemon { iptables: false, ip6tables: Some(false), firewall_backend, ..Daemon::default() };
         let mut firewall = Firewall::new(Engine::NEWEST, &daemon, &[]);
         start(&mut firewall, &project);
         firewall.set_forward_policy_drop(seatrial_core::addr::Family::V4);

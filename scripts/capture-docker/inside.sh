@@ -5,11 +5,13 @@ set -euo pipefail
 engine=$1 flags=$2
 # shellcheck source=scripts/capture-docker/world.sh
 . /capture/world.sh
+# shellcheck source=scripts/capture-docker/resolv.sh
+. /capture/resolv.sh
 
 # How 28.5 was started: the first lines of what it left.
 setting=/topology/world.txt
 [ -e "$setting" ] || setting=/topology/steps.txt
-given() { sed -n "/^\$/q;s/^$1 //p" "$setting"; }
+given() { [ ! -e "$setting" ] || sed -n "/^\$/q;s/^$1 //p" "$setting"; }
 daemon_flags() {
     given daemon
     [ -z "$flags" ] || echo "$flags"
@@ -101,6 +103,10 @@ by_hand() {
 
 make_host
 start_engine
+if [ -e /topology/result.txt ]; then
+    ask >/result/result.txt
+    exit
+fi
 compose up -d </dev/null >/tmp/up.log 2>&1 || refused
 by_hand
 remember

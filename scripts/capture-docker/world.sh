@@ -21,7 +21,8 @@ setting_lines() {
     given host | sed 's/^/host /'
     local name device
     for name in $(cat /tmp/made); do
-        device=$(device_of "$name")
+        # What the bridge is called where nobody names it.
+        device=$(docker network inspect "$name" --format '{{if eq .Driver "bridge"}}{{printf "br-%.12s" .Id}}{{end}}')
         printf 'made %s%s' "$name" "${device:+ $device}"
         case $name in demo_*) ;; *) [ "$(docker network inspect "$name" --format '{{.Internal}}')" = false ] || printf ' internal' ;; esac
         echo

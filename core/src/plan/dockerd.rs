@@ -16,7 +16,7 @@ use super::names::resolv_conf;
 use super::namespaces::Lingering;
 use super::network::defaults::with_defaults;
 use super::network::docker0::docker0;
-use super::network::{self, Net};
+use super::network::{self, Net, known};
 use super::publish::Ports;
 use super::{NsName, PlanOp};
 use crate::addr::{Family, IfName, IpNet};
@@ -79,6 +79,7 @@ impl Dockerd {
         diagnostics.extend(dockerd.create_network(&docker0(&host.daemon)).err());
         for spec in &host.networks {
             let spec = with_defaults(spec, &host.daemon.default_network_opts);
+            let spec = spec.and_then(|spec| known(&spec, host.engine));
             diagnostics.extend(spec.and_then(|spec| dockerd.create_network(&spec)).err());
         }
         for spec in &host.containers {

@@ -9,13 +9,14 @@ use super::network::Net;
 use super::publish::Binding;
 use crate::addr::{Family, IpNet, Transport};
 use crate::diagnostic::{At, Diagnostic};
+use crate::engine::ForwardDrop;
 use crate::rules::Backend;
 use crate::topology::{Container, DEFAULT_BRIDGE, Driver, Host};
 
 /// The rules of a host whose daemon has just started.
 pub(super) fn start(host: &Host) -> Firewall {
     let mut firewall = Firewall::new(host.engine, &host.daemon, &host.machine.firewall);
-    if turns_forwarding_on(host, Family::V4) && !host.daemon.ip_forward_no_drop {
+    if turns_forwarding_on(host, Family::V4) && !keeps_policy(host) {
         firewall.set_forward_policy_drop(Family::V4);
     }
     firewall
@@ -46,6 +47,11 @@ pub(super) fn forwarded_before(host: &Host, family: Family) -> bool {
 pub(super) fn turns_forwarding_on(host: &Host, family: Family) -> bool {
     let may = host.daemon.ip_forward && host.daemon.firewall_backend == Backend::Iptables;
     may && !forwarded_before(host, family)
+}
+
+/// Whether FORWARD's policy is left alone: by `ip-forward-no-drop`, which an older Engine does not have.
+fn keeps_policy(host: &Host) -> bool {
+    host.daemon.ip_forward_no_drop && host.engine.is_at_least(28, 0)
 }
 
 /// Forwarding that is off where Docker wants it on and leaves that to whoever keeps the host: with nft's rules
@@ -91,9 +97,12 @@ impl Dockerd {
             internal: net.spec.internal,
             trusted: options.trusted_host_interfaces.clone(),
         };
-        let drops = turns_forwarding_on(&self.host, Family::V6) && !self.host.daemon.ip_forward_no_drop;
-        if rules.v6.is_some() && drops {
-            self.firewall.set_forward_policy_drop(Family::V6);
+        let drops = turns_forwarding_on(&self.host, Family::V6) && !keeps_policy(&self.host);
+        match self.host.engine.profile.forward_drop() {
+            ForwardDrop::Turned if rules.v6.is_some() && drops => {
+                self.firewall.set_forward_policy_drop(Family::V6);
+            }
+            ForwardDrop::Turned | ForwardDrop::Ipv6Always => {}
         }
         self.firewall.add_network(&rules);
     }

@@ -6,6 +6,7 @@
 //!
 //! * `tables`: the chains of one family, and the few edits dockerd makes to them.
 //! * `network`, `endpoint`: what one network, one container on it and one published port add.
+//! * `forward`: what one network adds until 27, in FORWARD itself.
 //! * `nft`: the same with the daemon's `firewall-backend: nftables`, in tables of Docker's own.
 //! * `resolver`: the rules in a container's own namespace that lead to its resolver.
 
@@ -13,11 +14,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::addr::{Family, IfName, IpNet, Transport};
-use crate::engine::{Engine, Profile};
+use crate::engine::{DirectAccess, Engine, Filter, ForwardDrop, Profile};
 use crate::rules::{Backend, MarkValue, Policy, Ruleset};
 use crate::topology::{Daemon, GatewayMode};
 
 mod endpoint;
+mod forward;
 mod network;
 mod nft;
 mod resolver;
@@ -138,21 +140,18 @@ impl Firewall {
             .into_iter()
             .filter(|family| match family {
                 Family::V4 => daemon.iptables,
-                Family::V6 => daemon.ip6tables,
+                Family::V6 => daemon.ip6tables.unwrap_or(engine.profile.filters(Family::V6)),
             })
             .collect();
-        let accept_mark = match engine.profile {
-            Profile::V28_2 => None,
-            Profile::V29 => daemon.bridge_accept_fwmark.as_ref().and_then(|m| m.parse().ok()),
-        };
+        let mark = daemon.bridge_accept_fwmark.as_ref().filter(|_| engine.is_at_least(29, 0));
         let mut firewall = Self {
             profile: engine.profile,
             backend: daemon.firewall_backend,
             families: BTreeMap::new(),
             enabled,
             hairpin: !daemon.userland_proxy,
-            direct_routing: daemon.allow_direct_routing,
-            accept_mark,
+            direct_routing: daemon.allow_direct_routing && engine.is_at_least(28, 2),
+            accept_mark: mark.and_then(|m| m.parse().ok()),
             networks: BTreeMap::new(),
             bridges: BTreeMap::new(),
             foreign: Vec::new(),
@@ -163,12 +162,15 @@ impl Firewall {
                 Backend::Nft => firewall.foreign.push(ruleset.clone()),
             }
         }
+        let (profile, hairpin) = (firewall.profile, firewall.hairpin);
         for family in firewall.enabled.clone() {
-            let (profile, hairpin) = (firewall.profile, firewall.hairpin);
             match firewall.backend {
                 Backend::Iptables => tables::start(firewall.tables(family), profile, family, hairpin),
                 Backend::Nft => _ = firewall.bridges.insert(family, nft::Bridges::start(family, hairpin)),
             }
+        }
+        if profile.forward_drop() == ForwardDrop::Ipv6Always && daemon.ip_forward {
+            firewall.set_forward_policy_drop(Family::V6);
         }
         firewall
     }
@@ -176,6 +178,10 @@ impl Firewall {
     /// A bridge network is made.
     pub fn add_network(&mut self, network: &NetworkRules) {
         self.apply(self.network_edits(network));
+        match self.profile.filter() {
+            Filter::Forward => self.jump_from_forward(network),
+            Filter::Stages | Filter::Internal => {}
+        }
         self.networks.insert(network.bridge.clone(), network.clone());
     }
 
@@ -265,13 +271,27 @@ impl Firewall {
 
     fn network_edits(&self, network: &NetworkRules) -> Vec<(Family, Edits)> {
         let edits = |family, config| match self.backend {
-            Backend::Iptables => Edits::Iptables(self.iptables_network(network, config)),
+            Backend::Iptables => Edits::Iptables(match self.profile.filter() {
+                Filter::Forward => self.forward_edits(network, config),
+                Filter::Stages | Filter::Internal => self.iptables_network(network, config),
+            }),
             Backend::Nft => Edits::Nft(self.nft_network(network, family, config)),
         };
-        self.parts(network).iter().map(|(family, config)| (*family, edits(*family, config))).collect()
+        let parts = self.parts(network);
+        let own = parts.iter().map(|(family, config)| (*family, edits(*family, config)));
+        let apart = match self.profile.filter() {
+            Filter::Forward => self.apart_edits(network),
+            Filter::Stages | Filter::Internal => Vec::new(),
+        };
+        own.chain(apart.into_iter().map(|(family, edits)| (family, Edits::Iptables(edits)))).collect()
     }
 
+    /// Nobody outside the bridge may speak to a container's own address (`filterDirectAccess`).
     fn endpoint_edits(&self, endpoint: &EndpointRules) -> Vec<(Family, Edits)> {
+        match self.profile.direct_access() {
+            DirectAccess::Open | DirectAccess::PortsDropped => return Vec::new(),
+            DirectAccess::Dropped => {}
+        }
         let edits = |network: &NetworkRules, address| match self.backend {
             Backend::Iptables => Edits::Iptables(endpoint::guard(network, address)),
             Backend::Nft => Edits::Nft(nft::guard(network, address)),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::container::Endpoint;
 use super::network::{Gateway, Net};
 use crate::addr::Family;
-use crate::engine::Profile;
+use crate::engine::{GatewayChoice, Profile};
 
 /// The endpoints, by place in the container's list, that carry the default routes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,17 +47,20 @@ pub(super) fn order(endpoints: &[Endpoint], networks: &BTreeMap<String, Net>) ->
     places
 }
 
-/// Chooses the gateways.
-///
-/// 28 gives both families to the first dual-stack network, even where a network of one family stands before it
-/// (28.5.2 observed); 29 chooses each family by itself.
+/// Chooses the gateways: until 27 of both families by IPv4's (26.1.5 observed); 28 gives both to the first dual-stack
+/// network, even where a network of one family stands before it (28.5.2 observed); 29 chooses each family by itself.
 pub(super) fn choose(endpoints: &[Endpoint], networks: &BTreeMap<String, Net>, profile: Profile) -> Gateways {
     let mut chosen = Gateways::default();
     for place in order(endpoints, networks) {
         let ways = endpoints.get(place).and_then(|e| networks.get(&e.attachment.network).map(|net| (e, net)));
         let Some((endpoint, net)) = ways else { continue };
         let [v4, v6] = Family::ALL.map(|f| way_out(endpoint, net, f).map(|_| place));
-        if profile == Profile::V28_2 && v4.is_some() && v6.is_some() {
+        let both = match profile.gateway_choice() {
+            GatewayChoice::Ipv4First => v4.is_some(),
+            GatewayChoice::DualStackFirst => v4.is_some() && v6.is_some(),
+            GatewayChoice::PerFamily => false,
+        };
+        if both {
             return Gateways { v4, v6 };
         }
         chosen = Gateways { v4: chosen.v4.or(v4), v6: chosen.v6.or(v6) };

@@ -10,6 +10,7 @@ use super::wire::item;
 use super::{File, Item, Object};
 use crate::addr::Family;
 use crate::diagnostic::Diagnostic;
+use crate::engine::Engine;
 use crate::topology::{Container, DEFAULT_BRIDGE, ExtraHostTarget, NetworkMode, NodeName};
 
 pub(super) mod resolv_conf;
@@ -17,14 +18,15 @@ pub(super) mod resolver;
 
 /// What every container's `/etc/hosts` begins with.
 const HOSTS_V4: &str = "127.0.0.1\tlocalhost\n";
-/// Left out only where IPv6 is off on every device of the container.
-const HOSTS_V6: &str = "\
-::1\tlocalhost ip6-localhost ip6-loopback
-fe00::\tip6-localnet
-ff00::\tip6-mcastprefix
-ff02::1\tip6-allnodes
-ff02::2\tip6-allrouters
-";
+/// What follows: left out only where IPv6 is off on every device of the container (26.0).
+fn hosts_v6(engine: Engine) -> String {
+    // Go writes addresses by itself since 28.0; until then the text was this.
+    let zero = if engine.is_at_least(28, 0) { "" } else { "0" };
+    format!(
+        "::1\tlocalhost ip6-localhost ip6-loopback\nfe00::{zero}\tip6-localnet\nff00::{zero}\tip6-mcastprefix\n\
+         ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
+    )
+}
 
 impl Dockerd {
     /// The three files that Docker keeps for a container.
@@ -90,8 +92,8 @@ impl Dockerd {
     fn hosts(&self, ctr: &Ctr) -> String {
         let v6_off = ctr.spec.sysctls.get("net.ipv6.conf.all.disable_ipv6").is_some_and(|v| v == "1");
         let mut text = HOSTS_V4.to_owned();
-        if !v6_off {
-            text.push_str(HOSTS_V6);
+        if !v6_off || !self.host.engine.is_at_least(26, 0) {
+            text.push_str(&hosts_v6(self.host.engine));
         }
         let own_names = own_names(ctr);
         let own =
@@ -181,14 +183,15 @@ impl Dockerd {
         let kind = match &ctr.spec.network {
             NetworkMode::Host => resolv_conf::Use::Host,
             NetworkMode::DefaultBridge(_) | NetworkMode::Networks(_) | NetworkMode::None if ctr.resolver => {
-                resolv_conf::Use::Internal
+                resolv_conf::Use::Internal { ipv6 }
             }
             NetworkMode::DefaultBridge(_)
             | NetworkMode::Networks(_)
             | NetworkMode::None
             | NetworkMode::Container(_) => resolv_conf::Use::Legacy { ipv6 },
         };
-        resolv_conf::resolv_conf(&self.host.machine.resolv_conf, overrides, kind)
+        let text = self.host.engine.resolv_conf_text();
+        resolv_conf::resolv_conf(&self.host.machine.resolv_conf, overrides, kind, text)
     }
 }
 

@@ -8,12 +8,19 @@ use super::alloc::{AllocError, Ipam, PoolId};
 use super::ids::{Seed, short};
 use crate::addr::{Family, IfName, IpNet};
 use crate::diagnostic::Diagnostic;
-use crate::engine::{Engine, Profile};
+use crate::engine::Engine;
 use crate::topology::{DEFAULT_BRIDGE, Driver, GatewayMode, Host, IpvlanMode, Network, Pool};
 
 mod check;
 pub(super) mod defaults;
 pub(super) mod docker0;
+mod known;
+
+pub(super) use known::known;
+
+/// What an Engine says that gives no IPv6 subnets by itself (26.1.5 observed).
+const NO_IPV6_POOL: &str = "could not find an available, non-overlapping IPv6 address pool among the defaults to assign to \
+                            the network";
 
 /// A network that stands.
 #[derive(Debug, Clone)]
@@ -24,6 +31,8 @@ pub(super) struct Net {
     pub(super) id: String,
     /// The bridge, or the device that endpoints are shares of.
     pub(super) device: IfName,
+    /// Whether containers route by it: until 24 by an internal bridge too, whose rules stop them (20.10.24 observed).
+    routes: bool,
     /// IPv4.
     v4: Option<Subnet>,
     /// IPv6.
@@ -91,7 +100,7 @@ impl Net {
 
     /// The way out in a family, where the network has one.
     pub(super) fn gateway(&self, family: Family) -> Option<Gateway> {
-        let subnet = self.subnet(family).filter(|_| !self.is_internal())?;
+        let subnet = self.subnet(family).filter(|_| self.routes)?;
         match &self.spec.driver {
             Driver::Ipvlan(o) if o.mode != IpvlanMode::L2 => Some(Gateway::Device),
             Driver::Bridge(_) | Driver::Macvlan(_) | Driver::Ipvlan(_) | Driver::Host | Driver::None => {
@@ -155,7 +164,9 @@ pub(super) fn create(
     let id = Seed::of(&["network", host.name.as_str(), &spec.name]).id();
     let device = device(spec, &id);
     check(spec, (&id, &device), host, standing)?;
-    let mut net = Net { spec: spec.clone(), id, device, v4: None, v6: None };
+    let mut net = Net { spec: spec.clone(), id, device, routes: false, v4: None, v6: None };
+    let bridge = matches!(spec.driver, Driver::Bridge(_));
+    net.routes = !net.is_internal() || (bridge && !host.engine.is_at_least(25, 0));
     if spec.ipv4 {
         net.v4 = Some(request(spec, Family::V4, &host.engine, ipam, reserved, standing)?);
     }
@@ -195,10 +206,13 @@ fn request(
     let named = written.and_then(|p| p.subnet.map(|s| (s, p.ip_range)));
     let pool = match named {
         // Since 29.0 the unspecified address asks for a size alone.
-        Some((subnet, None)) if subnet.addr().is_unspecified() && engine.profile == Profile::V29 => {
+        Some((subnet, None)) if subnet.addr().is_unspecified() && engine.is_at_least(29, 0) => {
             ipam.request_predefined(family, Some(subnet.prefix_len()), reserved)
         }
         Some((subnet, range)) => ipam.request_pool(subnet, range),
+        None if family == Family::V6 && !engine.profile.gives_ipv6_subnets() => {
+            return Err(Diagnostic::new(at.clone(), NO_IPV6_POOL).expected("an IPv6 'subnet' in 'ipam'"));
+        }
         None => ipam.request_predefined(family, None, reserved),
     }
     .map_err(|e| explained(Diagnostic::new(at.clone(), e.to_string()), &e, standing))?;
@@ -245,7 +259,7 @@ fn take_gateway(
     let shares_parent = matches!(spec.driver, Driver::Macvlan(_) | Driver::Ipvlan(_));
     let isolated = gateway_mode(spec, family) == GatewayMode::Isolated;
     // Until 28 macvlan and ipvlan took the first address and routed by it; since 29.0 none that is not named.
-    let wanted = !isolated && (!shares_parent || engine.profile == Profile::V28_2);
+    let wanted = !isolated && (!shares_parent || engine.profile.shared_parent_has_gateway());
     if named.is_none() && !wanted {
         return Ok(None);
     }

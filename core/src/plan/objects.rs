@@ -14,6 +14,9 @@ use crate::addr::{Family, IfName, IpNet};
 use crate::probe::NsKind;
 use crate::topology::{Driver, Listener};
 
+/// What every bridge with IPv6 was called too, until 26.
+const FE80_1: IpNet = IpNet::V6(ipnet::Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), 64));
+
 impl Dockerd {
     /// Everything the Engine has made.
     pub(super) fn items(&self) -> Vec<Item> {
@@ -50,6 +53,9 @@ impl Dockerd {
             }
             let proxy = self.host.daemon.userland_proxy;
             items.extend(bridge::network_items(host, net, options, proxy));
+            if net.subnet(Family::V6).is_some() && self.host.engine.profile.bridge_is_fe80_1() {
+                items.push(item(host, Object::Address(address(&net.device, FE80_1))));
+            }
             // br_netfilter shows bridged packets to iptables: only then can it keep neighbours apart, or send one
             // back to its own port.
             let filtered = !options.icc || !proxy;

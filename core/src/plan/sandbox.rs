@@ -12,7 +12,7 @@ use super::network::Net;
 use super::publish::{self, PortError, PortRefusal, Target};
 use crate::addr::{Family, IfName, IpNet, MacAddr, Transport};
 use crate::diagnostic::Diagnostic;
-use crate::engine::Profile;
+use crate::engine::{Hardware, Profile};
 use crate::topology::{Attachment, Driver, GatewayMode};
 
 impl Dockerd {
@@ -31,9 +31,9 @@ impl Dockerd {
         // Those that lose the role give their ports back before the new one takes them.
         let losers = [before.v4, before.v6].into_iter().flatten();
         for place in losers.filter(|_| after.v4 == Some(new) || after.v6 == Some(new)) {
-            self.program(ctr, place, after)?;
+            self.program(ctr, place, after, Moved::Joined)?;
         }
-        self.program(ctr, new, after)
+        self.program(ctr, new, after, Moved::Joined)
     }
 
     /// Leaves one network: ports, addresses and the device go, and another network may become the gateway.
@@ -48,7 +48,7 @@ impl Dockerd {
         let after = self.gateways(ctr);
         for place in [after.v4, after.v6].into_iter().flatten() {
             // Docker logs a failure here and goes on.
-            _ = self.program(ctr, place, after);
+            _ = self.program(ctr, place, after, Moved::Left);
         }
     }
 
@@ -77,13 +77,13 @@ impl Dockerd {
                 Ok(None) => {
                     let number = family.number();
                     let what = format!("no available IPv{number} addresses on this network's address pools");
-                    let found = refused(attachment, &format!("{what}: {} ({})", net.spec.name, net.id));
+                    let found = self.refused(attachment, &format!("{what}: {} ({})", net.spec.name, net.id));
                     found.related(
                         net.spec.at.clone(),
                         format!("the network's subnet is {}", subnet.pool.subnet),
                     )
                 }
-                Err(error) => self.name_holder(refused(attachment, &error.to_string()), net, wanted),
+                Err(error) => self.name_holder(self.refused(attachment, &error.to_string()), net, wanted),
             };
             let pools =
                 addresses.iter().map(IpNet::addr).filter_map(|a| Some((net.subnet(Family::of(a))?.pool, a)));
@@ -128,7 +128,7 @@ impl Dockerd {
             Driver::Macvlan(_) | Driver::Ipvlan(_) | Driver::Host | Driver::None => "eth",
         };
         let device = device(&attachment, prefix, &ctr.endpoints);
-        let mac = attachment.mac_address.unwrap_or_else(|| Seed::of(&["mac", &join]).mac());
+        let mac = attachment.mac_address.unwrap_or_else(|| self.mac(&join, &addresses));
         let veth = |salt: u32| Seed::of(&["veth", &join, &salt.to_string()]).if_name("veth", 7);
         let taken = |name: &IfName| {
             let mut all = self.containers.iter().flat_map(|c| &c.endpoints).chain(&ctr.endpoints);
@@ -146,16 +146,34 @@ impl Dockerd {
         }
     }
 
+    /// A hardware address that nobody named.
+    fn mac(&self, join: &str, addresses: &[IpNet]) -> MacAddr {
+        let of_address = addresses.iter().find_map(|net| match net.addr() {
+            IpAddr::V4(address) => Some(address.octets()),
+            IpAddr::V6(_) => None,
+        });
+        match (self.host.engine.profile.hardware(), of_address) {
+            (Hardware::OfAddress, Some([a, b, c, d])) => MacAddr([0x02, 0x42, a, b, c, d]),
+            (Hardware::OfAddress, None) | (Hardware::Random, _) => Seed::of(&["mac", join]).mac(),
+        }
+    }
+
     /// Tells an endpoint's network which default routes it carries: it publishes ports, or takes them back.
-    fn program(&mut self, ctr: &mut Ctr, place: usize, gateways: Gateways) -> Result<(), Diagnostic> {
+    fn program(
+        &mut self,
+        ctr: &mut Ctr,
+        place: usize,
+        gateways: Gateways,
+        moved: Moved,
+    ) -> Result<(), Diagnostic> {
         let v4 = gateways.v4 == Some(place);
         // Without an IPv6 gateway the IPv4 one may serve IPv6 by proxy.
         let v6 = gateways.v6 == Some(place) || (gateways.v6.is_none() && v4);
-        let routed = self.host.engine.profile == Profile::V29;
-        self.set_mode(ctr, place, Mode { routed, v4, v6 })
+        let routed = self.host.engine.profile.publishes_on_every_routed_network();
+        self.set_mode(ctr, place, Mode { routed, v4, v6 }, moved)
     }
 
-    fn set_mode(&mut self, ctr: &mut Ctr, place: usize, mode: Mode) -> Result<(), Diagnostic> {
+    fn set_mode(&mut self, ctr: &mut Ctr, place: usize, mode: Mode, moved: Moved) -> Result<(), Diagnostic> {
         let Some(endpoint) = ctr.endpoints.get_mut(place).filter(|e| e.mode != mode) else { return Ok(()) };
         let Some(net) = self.networks.get(&endpoint.attachment.network) else { return Ok(()) };
         let Driver::Bridge(options) = &net.spec.driver else { return Ok(()) };
@@ -178,7 +196,10 @@ impl Dockerd {
             routed_v6: v6.routed,
             default_ip: options.host_binding.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         };
-        let ports = if net.spec.internal { &[][..] } else { &ctr.spec.ports };
+        // Until 24 an internal network that a container is left with publishes its ports, to docker-proxy alone (20.10.24
+        // observed).
+        let published = !net.spec.internal || (moved == Moved::Left && !self.host.engine.is_at_least(25, 0));
+        let ports = if published { &ctr.spec.ports } else { &[][..] };
         let bound = self.ports.bind(&publish::requests(ports, &target));
         let bound = bound.map_err(|r| self.port_refused(&ctr.spec.name, &join_id(net, &ctr.id), *r))?;
         filter::publish(&mut self.firewall, net, &bound);
@@ -218,13 +239,29 @@ impl Dockerd {
         }
     }
 
+    fn refused(&self, attachment: &Attachment, why: &str) -> Diagnostic {
+        Diagnostic::new(attachment.at.clone(), self.set_up_failed(why))
+    }
+
+    /// A container's network could not be set up: what the Engine says, and what it says before since 28.
+    pub(super) fn set_up_failed(&self, why: &str) -> String {
+        let since_28 = self.host.engine.is_at_least(28, 0);
+        let before = if since_28 { "failed to set up container networking: " } else { "" };
+        format!("{before}{why}")
+    }
+
     /// A refusal to bind a port, in Docker's words, with who has it.
     fn port_refused(&self, container: &str, endpoint: &str, refusal: PortRefusal) -> Diagnostic {
         let PortRefusal { request, error } = refusal;
         let why = match &error {
             PortError::Allocated { .. } | PortError::AllAllocated => error.to_string(),
             PortError::InUse { host } | PortError::NoSuchAddress { host } => match self.host.engine.profile {
-                Profile::V28_2 => {
+                Profile::V20_10 | Profile::V23 | Profile::V27 => {
+                    let number = Family::of(host.ip()).number();
+                    let transport = request.transport();
+                    format!("Error starting userland proxy: listen {transport}{number} {host}: bind: {error}")
+                }
+                Profile::V28_0 | Profile::V28_2 => {
                     format!("failed to bind host port for {host}:{}: {error}", request.target())
                 }
                 Profile::V29 => {
@@ -232,10 +269,9 @@ impl Dockerd {
                 }
             },
         };
-        let found = format!(
-            "failed to set up container networking: driver failed programming external connectivity on endpoint \
-             {container} ({endpoint}): {why}"
-        );
+        let found = self.set_up_failed(&format!(
+            "driver failed programming external connectivity on endpoint {container} ({endpoint}): {why}"
+        ));
         let diagnostic = Diagnostic::new(request.at().clone(), found);
         let holder = |port: u16, ip: Option<IpAddr>| {
             let all = self.containers.iter().flat_map(|c| c.endpoints.iter().map(move |e| (c, e)));
@@ -260,6 +296,15 @@ impl Dockerd {
     }
 }
 
+/// Why another endpoint may be the gateway now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    /// The container joined a network.
+    Joined,
+    /// It left one.
+    Left,
+}
+
 /// What becomes of an endpoint's published ports of one family when its mode changes.
 #[derive(Debug, Clone, Copy)]
 struct Part {
@@ -272,20 +317,15 @@ impl Part {
     /// 28 revokes everything and programs again; 29 takes back only what went, and publishes routed ports on every
     /// routed network.
     fn of(profile: Profile, routed: bool, family: Family, had: Mode, wants: Mode) -> Self {
-        let role = |mode: Mode| match (routed && profile == Profile::V29, family) {
+        let role = |mode: Mode| match (routed && profile.publishes_on_every_routed_network(), family) {
             (true, _) => mode.routed,
             (false, Family::V4) => mode.v4,
             (false, Family::V6) => mode.v6,
         };
-        match profile {
-            Profile::V28_2 => Self { routed, keeps: false, adds: role(wants) },
-            Profile::V29 => Self { routed, keeps: role(wants), adds: role(wants) && !role(had) },
-        }
+        let keeps = profile.keeps_bindings() && role(wants);
+        let had = profile.keeps_bindings() && role(had);
+        Self { routed, keeps, adds: role(wants) && !had }
     }
-}
-
-fn refused(attachment: &Attachment, why: &str) -> Diagnostic {
-    Diagnostic::new(attachment.at.clone(), format!("failed to set up container networking: {why}"))
 }
 
 /// An endpoint's id, in short.

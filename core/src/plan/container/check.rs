@@ -23,10 +23,41 @@ impl Dockerd {
         if let Some(found) = conflict(spec) {
             return refuse(&format!("conflicting options: {found}"));
         }
+        self.check_known(spec)?;
         match self.conflict_when_remapped(spec) {
             Some(found) => refuse(found),
             None => Ok(()),
         }
+    }
+
+    /// Checks that the Engine's API has what is asked for; where it has not, Compose refuses in its stead (2.40.3
+    /// observed with 20.10.24 and 26.1.5).
+    fn check_known(&self, spec: &Container) -> Result<(), Diagnostic> {
+        let engine = self.host.engine;
+        let attachments: &[Attachment] = match &spec.network {
+            NetworkMode::DefaultBridge(attachment) => std::slice::from_ref(&**attachment),
+            NetworkMode::Networks(attachments) => attachments,
+            NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => &[],
+        };
+        for attachment in attachments {
+            let refuse = |found: String| Err(Diagnostic::new(attachment.at.clone(), found));
+            if attachment.interface_name.is_some() && !engine.is_at_least(28, 1) {
+                return refuse("interface_name requires Docker Engine v28.1 or later".to_owned());
+            }
+            if attachment.mac_address.is_some() && !engine.is_at_least(25, 0) {
+                // 1.44 came with 25.0.
+                let api = match engine.version.major {
+                    ..=22 => 41,
+                    23 => 42,
+                    24.. => 43,
+                };
+                return refuse(format!(
+                    "\"specify mac-address per network\" requires API version 1.44, but the Docker daemon API version is \
+                     1.{api}"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Checks whom a container shares a namespace with. Nothing is said of one that was refused itself.
@@ -170,7 +201,7 @@ impl Dockerd {
                 ));
             }
         }
-        let failed = "failed to set up container networking: ";
+        let failed = self.set_up_failed("");
         if let Some(mac) = attachment.mac_address {
             if matches!(net.spec.driver, Driver::Ipvlan(_)) {
                 let found = format!("{failed}ipvlan interfaces do not support custom mac address assignment");
@@ -197,8 +228,8 @@ impl Dockerd {
         let Driver::Macvlan(options) = &net.spec.driver else { return Ok(()) };
         let Some(mac) = attachment.mac_address else { return Ok(()) };
         let found = format!(
-            "failed to set up container networking: failed to add interface to sandbox: error setting interface MAC \
-             to \"{mac}\": address already in use"
+            "{}failed to add interface to sandbox: error setting interface MAC to \"{mac}\": address already in use",
+            self.set_up_failed("")
         );
         let refused = Diagnostic::new(attachment.at.clone(), found);
         let shares =
@@ -219,8 +250,8 @@ impl Dockerd {
         let Some(name) = &attachment.interface_name else { return Ok(()) };
         let Some(other) = ctr.endpoints.iter().find(|e| e.device == *name) else { return Ok(()) };
         let found = format!(
-            "failed to set up container networking: failed to add interface to sandbox: error renaming interface \
-             to \"{name}\": file exists"
+            "{}failed to add interface to sandbox: error renaming interface to \"{name}\": file exists",
+            self.set_up_failed("")
         );
         let label = format!("the first {name}");
         Err(Diagnostic::new(attachment.at.clone(), found).related(other.attachment.at.clone(), label))

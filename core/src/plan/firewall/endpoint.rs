@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::tables::{Edit, from, not_from, to};
 use super::{FamilyRules, Firewall, LinkRules, NetworkRules, PortRules};
 use crate::addr::{Family, IpNet, PortRange, Transport};
+use crate::engine::{DirectAccess, Filter};
 use crate::rules::{Is, Match, NatRange, PortMap, PortsMatch, Protocol, Target, TcpMatch};
 use crate::topology::GatewayMode;
 
@@ -23,22 +24,38 @@ impl Firewall {
         }
         let mut edits = Vec::new();
         if port.host.port() != 0 {
-            edits.extend(loopback_guard(port));
+            edits.extend(loopback_guard(port).filter(|_| self.profile.guards_loopback()));
             edits.extend(self.nat_edits(family, network, port));
         }
+        edits.extend(self.port_guard(network, config, port));
         if config.mode != GatewayMode::NatUnprotected {
             let bridge = network.bridge.as_str();
             let mut open = vec![destination(port.container.ip()), not_from(bridge), to(bridge)];
             open.extend(destination_port(port.transport, port.container.port()));
-            edits.push(Edit::insert("filter", "DOCKER", open, Target::Accept));
+            edits.push(match self.profile.filter() {
+                // Nothing is dropped behind it.
+                Filter::Forward => Edit::append("filter", "DOCKER", open, Target::Accept),
+                Filter::Stages | Filter::Internal => Edit::insert("filter", "DOCKER", open, Target::Accept),
+            });
         }
         edits
+    }
+
+    /// Nobody outside the bridge may speak to a published port at the container's own address.
+    fn port_guard(&self, network: &NetworkRules, config: &FamilyRules, port: &PortRules) -> Option<Edit> {
+        match self.profile.direct_access() {
+            DirectAccess::Open | DirectAccess::Dropped => return None,
+            DirectAccess::PortsDropped => {}
+        }
+        let mut matches = vec![destination(port.container.ip()), not_from(network.bridge.as_str())];
+        matches.extend(destination_port(port.transport, port.container.port()));
+        (config.mode == GatewayMode::Nat).then(|| Edit::append("raw", "PREROUTING", matches, Target::Drop))
     }
 
     fn nat_edits(&self, family: Family, network: &NetworkRules, port: &PortRules) -> Vec<Edit> {
         let container = port.container;
         let mut asked = Vec::new();
-        if family == Family::V6 {
+        if family == Family::V6 && self.profile.spares_link_local() {
             let link_local =
                 ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
             asked.push(Match::Source(Is::not(IpNet::V6(link_local))));
@@ -48,7 +65,7 @@ impl Firewall {
         asked.extend(destination_port(port.transport, port.host.port()));
         let to_container = Target::Dnat(NatRange::to(container.ip(), Some(container.port())));
         let mut edits = vec![Edit::append("nat", "DOCKER", asked, to_container)];
-        if self.hairpin {
+        if self.hairpin || self.profile.masquerades_own_port() {
             let mut itself =
                 vec![Match::Source(Is::a(IpNet::from(container.ip()))), destination(container.ip())];
             itself.extend(destination_port(port.transport, container.port()));

@@ -3,14 +3,14 @@
 use super::tables::{Edit, from, not_from, not_to, to};
 use super::{FamilyRules, Firewall, NetworkRules};
 use crate::addr::{Family, IpNet};
-use crate::engine::Profile;
+use crate::engine::Filter;
 use crate::rules::{
     AddrType, AddrTypeMatch, ConntrackMatch, CtState, Is, Match, NatRange, PortMap, Protocol, Target,
 };
 use crate::topology::GatewayMode;
 
-const STAGE_1: &str = "DOCKER-ISOLATION-STAGE-1";
-const STAGE_2: &str = "DOCKER-ISOLATION-STAGE-2";
+pub(super) const STAGE_1: &str = "DOCKER-ISOLATION-STAGE-1";
+pub(super) const STAGE_2: &str = "DOCKER-ISOLATION-STAGE-2";
 
 impl Firewall {
     /// The rules of one family of a network, in the order they are made.
@@ -34,35 +34,43 @@ impl Firewall {
 
     /// Nothing passes between the bridge and elsewhere (`setupInternalNetworkRules`).
     fn internal_edits(&self, bridge: &str, icc: bool, subnet: IpNet) -> Vec<Edit> {
-        let chain = match self.profile {
-            Profile::V28_2 => STAGE_1,
-            Profile::V29 => "DOCKER-INTERNAL",
+        let chain = match self.profile.filter() {
+            Filter::Forward | Filter::Stages => STAGE_1,
+            Filter::Internal => "DOCKER-INTERNAL",
         };
+        let between = if icc { Target::Accept } else { Target::Drop };
+        let mut edits = self.drop_edits(chain, bridge, subnet);
+        edits.push(Edit::append("filter", "DOCKER-FORWARD", vec![from(bridge), to(bridge)], between));
+        edits
+    }
+
+    /// What comes from or goes to other addresses than an internal network's is dropped.
+    pub(super) fn drop_edits(&self, chain: &'static str, bridge: &str, subnet: IpNet) -> Vec<Edit> {
         let source = Match::Source(Is::not(subnet));
         let destination = Match::Destination(Is::not(subnet));
         // Neighbours speak from and to link-local and multicast addresses in IPv6: on the bridge itself all may pass.
-        let (out, inn) = match Family::of_net(subnet) {
-            Family::V4 => (vec![destination, from(bridge)], vec![source, to(bridge)]),
-            Family::V6 => {
-                (vec![destination, from(bridge), not_to(bridge)], vec![source, not_from(bridge), to(bridge)])
-            }
+        let (out, inn) = if self.profile.internal_spares_bridge(Family::of_net(subnet)) {
+            (vec![destination, from(bridge), not_to(bridge)], vec![source, not_from(bridge), to(bridge)])
+        } else {
+            (vec![destination, from(bridge)], vec![source, to(bridge)])
         };
-        let between = if icc { Target::Accept } else { Target::Drop };
         vec![
             Edit::insert("filter", chain, out, Target::Drop),
             Edit::insert("filter", chain, inn, Target::Drop),
-            Edit::append("filter", "DOCKER-FORWARD", vec![from(bridge), to(bridge)], between),
         ]
+    }
+
+    /// Where docker-proxy does not run, the host's own packets to containers come from an address they can answer.
+    pub(super) fn masquerade_host(&self, bridge: &str, config: &FamilyRules) -> Edit {
+        let source = Some(Is::a(vec![AddrType::Local]));
+        let local = Match::AddrType(AddrTypeMatch { source, ..AddrTypeMatch::default() });
+        Edit::insert("nat", "POSTROUTING", vec![to(bridge), local], translate(config))
     }
 
     /// Source NAT, and what may leave (`setupNonInternalNetworkRules`).
     fn outgoing_edits(&self, network: &NetworkRules, config: &FamilyRules) -> Vec<Edit> {
         let bridge = network.bridge.as_str();
         let routed = config.mode == GatewayMode::Routed;
-        let translate = || match config.snat {
-            Some(address) => Target::Snat(NatRange::to(address, None)),
-            None => Target::Masquerade(PortMap::default()),
-        };
         let mut edits = Vec::new();
         if let Some(mark) = self.accept_mark {
             // One rule for all networks: it goes with the first that is removed, as in dockerd.
@@ -71,15 +79,13 @@ impl Firewall {
         }
         if network.masquerade && !routed {
             let leaving = vec![Match::Source(Is::a(config.subnet.trunc())), not_to(bridge)];
-            edits.push(Edit::insert("nat", "POSTROUTING", leaving, translate()));
+            edits.push(Edit::insert("nat", "POSTROUTING", leaving, translate(config)));
         }
-        if network.masquerade && !self.hairpin && self.profile == Profile::V28_2 {
+        if network.masquerade && !self.hairpin && self.profile.skips_dnat_between_networks() {
             edits.push(Edit::insert("nat", "DOCKER", vec![from(bridge)], Target::Return));
         }
         if self.hairpin {
-            let source = Some(Is::a(vec![AddrType::Local]));
-            let local = Match::AddrType(AddrTypeMatch { source, ..AddrTypeMatch::default() });
-            edits.push(Edit::insert("nat", "POSTROUTING", vec![to(bridge), local], translate()));
+            edits.push(self.masquerade_host(bridge, config));
         }
         if !network.icc {
             let between = vec![from(bridge), to(bridge)];
@@ -100,9 +106,9 @@ impl Firewall {
 
     /// Bridges are cut off from each other in two stages until 28 (`setINC`); a routed one takes part in one way.
     fn isolation_edits(&self, bridge: &str, config: &FamilyRules) -> Vec<Edit> {
-        match self.profile {
-            Profile::V29 => return Vec::new(),
-            Profile::V28_2 => {}
+        match self.profile.filter() {
+            Filter::Internal => return Vec::new(),
+            Filter::Forward | Filter::Stages => {}
         }
         let mut edits = Vec::new();
         if config.mode == GatewayMode::Routed {
@@ -120,8 +126,16 @@ impl Firewall {
     }
 }
 
+/// MASQUERADE, or SNAT to the address that is named.
+pub(super) fn translate(config: &FamilyRules) -> Target {
+    match config.snat {
+        Some(address) => Target::Snat(NatRange::to(address, None)),
+        None => Target::Masquerade(PortMap::default()),
+    }
+}
+
 /// `-m conntrack --ctstate RELATED,ESTABLISHED`.
-fn replies() -> Match {
+pub(super) fn replies() -> Match {
     let state = Some(Is::a(vec![CtState::Related, CtState::Established]));
     Match::Conntrack(ConntrackMatch { state, ..ConntrackMatch::default() })
 }

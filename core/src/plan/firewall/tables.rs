@@ -1,7 +1,7 @@
 //! The tables of one family, and the edits dockerd makes to them (daemon/libnetwork/iptables).
 
 use crate::addr::{Family, IpNet};
-use crate::engine::Profile;
+use crate::engine::{Filter, Profile};
 use crate::rules::iptables::{empty_table, table_order};
 use crate::rules::{
     AddrType, AddrTypeMatch, Backend, Chain, Counters, IfPattern, Is, Match, Policy, Rule, Ruleset, Table,
@@ -94,10 +94,24 @@ impl Tables {
     }
 
     /// A jump that stands first, wherever it stood before (`EnsureJumpRule`).
-    fn ensure_jump(&mut self, table: &'static str, chain: &'static str, to: &str) {
+    pub(super) fn ensure_jump(&mut self, table: &'static str, chain: &'static str, to: &str) {
         let edit = Edit::insert(table, chain, Vec::new(), Target::Jump(to.to_owned()));
         self.delete(table, chain, &edit.rule);
         self.apply(&[edit]);
+    }
+
+    /// What is for the host goes by DOCKER's DNAT rules; where docker-proxy runs, not what the host sends to itself.
+    pub(super) fn jump_to_nat(&mut self, family: Family, hairpin: bool) {
+        let local = || {
+            let destination = Some(Is::a(vec![AddrType::Local]));
+            Match::AddrType(AddrTypeMatch { destination, ..AddrTypeMatch::default() })
+        };
+        let to_docker = || Target::Jump("DOCKER".to_owned());
+        let not_loopback = (!hairpin).then(|| Match::Destination(Is::not(loopback(family))));
+        self.apply(&[
+            Edit::append("nat", "PREROUTING", vec![local()], to_docker()),
+            Edit::append("nat", "OUTPUT", not_loopback.into_iter().chain([local()]).collect(), to_docker()),
+        ]);
     }
 
     /// Empties a chain, and makes it if it is not there.
@@ -149,40 +163,53 @@ fn at_or_push<T>(items: &mut Vec<T>, is: impl Fn(&T) -> bool, make: impl FnOnce(
     &mut items[at]
 }
 
-/// Docker's chains in `filter`, in the order its jumps pass them.
-const fn filter_chains(profile: Profile) -> [&'static str; 3] {
-    match profile {
-        Profile::V28_2 => ["DOCKER-CT", "DOCKER-ISOLATION-STAGE-1", "DOCKER-BRIDGE"],
-        Profile::V29 => ["DOCKER-CT", "DOCKER-INTERNAL", "DOCKER-BRIDGE"],
+/// Docker's chains in `filter` that DOCKER-FORWARD jumps to, in the order it does.
+const fn forward_chains(filter: Filter) -> &'static [&'static str] {
+    match filter {
+        Filter::Forward => &[],
+        Filter::Stages => &["DOCKER-CT", "DOCKER-ISOLATION-STAGE-1", "DOCKER-BRIDGE"],
+        Filter::Internal => &["DOCKER-CT", "DOCKER-INTERNAL", "DOCKER-BRIDGE"],
+    }
+}
+
+/// Docker's other chains in `filter`.
+const fn other_chains(filter: Filter) -> &'static [&'static str] {
+    match filter {
+        Filter::Forward => &["DOCKER", "DOCKER-ISOLATION-STAGE-1", "DOCKER-ISOLATION-STAGE-2"],
+        Filter::Stages => &["DOCKER", "DOCKER-FORWARD", "DOCKER-ISOLATION-STAGE-2"],
+        Filter::Internal => &["DOCKER", "DOCKER-FORWARD"],
     }
 }
 
 /// The daemon starts: its chains are made, and the jumps to them (`setupIPChains`, `setupUserChain`).
 pub(super) fn start(tables: &mut Tables, profile: Profile, family: Family, hairpin: bool) {
-    for chain in filter_chains(profile).into_iter().chain(["DOCKER", "DOCKER-FORWARD"]) {
+    let filter = profile.filter();
+    for chain in forward_chains(filter).iter().chain(other_chains(filter)) {
         tables.fresh_chain("filter", chain);
     }
-    if profile == Profile::V28_2 {
-        tables.fresh_chain("filter", "DOCKER-ISOLATION-STAGE-2");
-    }
     tables.fresh_chain("nat", "DOCKER");
-    let local = || {
-        let destination = Some(Is::a(vec![AddrType::Local]));
-        Match::AddrType(AddrTypeMatch { destination, ..AddrTypeMatch::default() })
-    };
-    let to_docker = || Target::Jump("DOCKER".to_owned());
-    let not_loopback = (!hairpin).then(|| Match::Destination(Is::not(loopback(family))));
-    tables.apply(&[
-        Edit::append("nat", "PREROUTING", vec![local()], to_docker()),
-        Edit::append("nat", "OUTPUT", not_loopback.into_iter().chain([local()]).collect(), to_docker()),
-    ]);
-    tables.ensure_jump("filter", "FORWARD", "DOCKER-FORWARD");
-    for chain in filter_chains(profile).into_iter().rev() {
+    match filter {
+        Filter::Forward => {
+            for chain in ["DOCKER-ISOLATION-STAGE-1", "DOCKER-ISOLATION-STAGE-2"] {
+                tables.apply(&[Edit::append("filter", chain, Vec::new(), Target::Return)]);
+            }
+        }
+        Filter::Stages | Filter::Internal => {
+            tables.jump_to_nat(family, hairpin);
+            tables.ensure_jump("filter", "FORWARD", "DOCKER-FORWARD");
+        }
+    }
+    for chain in forward_chains(filter).iter().rev() {
         tables.ensure_jump("filter", "DOCKER-FORWARD", chain);
     }
-    // The user's chain keeps its rules.
-    tables.chain("filter", "DOCKER-USER");
-    tables.ensure_jump("filter", "FORWARD", "DOCKER-USER");
+    if profile.has_user_chain(family) {
+        // The user's chain keeps its rules.
+        tables.chain("filter", "DOCKER-USER");
+        if profile.user_chain_returns() {
+            tables.apply(&[Edit::append("filter", "DOCKER-USER", Vec::new(), Target::Return)]);
+        }
+        tables.ensure_jump("filter", "FORWARD", "DOCKER-USER");
+    }
 }
 
 fn loopback(family: Family) -> IpNet {

@@ -53,7 +53,15 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// Keys by their first release, where that is later than the oldest planned.
-const SINCE: &[(&str, u32)] = &[("bridge-accept-fwmark", 29), ("firewall-backend", 29)];
+const SINCE: &[(&str, (u32, u32))] = &[
+    ("allow-direct-routing", (28, 2)),
+    ("bip6", (28, 0)),
+    ("bridge-accept-fwmark", (29, 0)),
+    ("default-network-opts", (24, 0)),
+    ("firewall-backend", (29, 0)),
+    ("host-gateway-ips", (28, 0)),
+    ("ip-forward-no-drop", (28, 0)),
+];
 
 /// Reads `daemon`.
 pub(super) fn read(field: Field<'_>, engine: Engine, out: &mut Diagnostics) -> Daemon {
@@ -64,8 +72,9 @@ pub(super) fn read(field: Field<'_>, engine: Engine, out: &mut Diagnostics) -> D
             out.push(found.bad(format!("'{key}' is not planned")).expected(*instead));
         }
     }
-    for (key, since) in SINCE {
-        if let Some(found) = Field::of(field.node, key).filter(|_| engine.version.major < *since) {
+    for (key, (major, minor)) in SINCE {
+        if let Some(found) = Field::of(field.node, key).filter(|_| !engine.is_at_least(*major, *minor)) {
+            let since = if *minor == 0 { major.to_string() } else { format!("{major}.{minor}") };
             out.push(
                 found
                     .bad(format!("Engine {engine} has no '{key}'"))
@@ -89,7 +98,7 @@ impl<'a> Keys<'a, '_> {
         Daemon {
             userland_proxy: self.boolean("userland-proxy", defaults.userland_proxy),
             iptables: self.boolean("iptables", defaults.iptables),
-            ip6tables: self.boolean("ip6tables", defaults.ip6tables),
+            ip6tables: self.flag("ip6tables"),
             ip_forward: self.boolean("ip-forward", defaults.ip_forward),
             ip_forward_no_drop: self.boolean("ip-forward-no-drop", defaults.ip_forward_no_drop),
             ip_masq: self.boolean("ip-masq", defaults.ip_masq),
@@ -135,7 +144,11 @@ impl<'a> Keys<'a, '_> {
     }
 
     fn boolean(&mut self, key: &'static str, default: bool) -> bool {
-        self.get(key).and_then(|f| f.boolean(self.out)).unwrap_or(default)
+        self.flag(key).unwrap_or(default)
+    }
+
+    fn flag(&mut self, key: &'static str) -> Option<bool> {
+        self.get(key).and_then(|f| f.boolean(self.out))
     }
 
     fn parse<T: FromStr<Err: Display>>(&mut self, key: &'static str, expected: &str) -> Option<T> {
