@@ -86,6 +86,7 @@ fn read(file: PathBuf, args: &Check) -> Result<Trial, Box<Report>> {
             title: file.clone(),
             group: String::new(),
             file,
+            engines: Vec::new(),
             rows: Err(diagnostics),
             digest: None,
         })

@@ -25,10 +25,10 @@ pub(crate) fn run(args: &args::Matrix) -> Result<Output, Refusal> {
         (outcome, trace)
     });
     let columns = style::columns();
-    let engine = topology.hosts.first().map(|host| host.engine.to_string()).unwrap_or_default();
+    let engine = topology.hosts.first().map(|host| host.engine).unwrap_or_default();
     let out = match args.format {
         Format::Text => render(&matrix, columns) + &assumed::text(&topology, columns),
-        Format::Json => json::render(&matrix, &engine, &topology.assumed)?,
+        Format::Json => json::render(&matrix, engine, &topology.assumed)?,
     };
     Ok(Output::answer(out).noting(&diagnostics::warnings(&warnings)))
 }

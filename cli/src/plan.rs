@@ -4,7 +4,7 @@ use seatrial_core::addr::Family;
 use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics};
 use seatrial_core::plan::{self, NsName, Object, Plan};
 use seatrial_core::rules::{Backend, Ruleset, iptables, nft};
-use seatrial_core::topology::Topology;
+use seatrial_core::topology::{Host, Topology};
 
 use crate::args::{self, PlanFormat};
 use crate::assumed;
@@ -49,8 +49,13 @@ fn only(mut plan: Plan, ns: Option<&NsName>) -> Plan {
 }
 
 fn shell(topology: &Topology, plan: Plan) -> Output {
+    let engine = |host: &Host| {
+        let engine = host.engine;
+        format!("# {}: Docker Engine {engine}, {}\n", host.name, engine.evidence())
+    };
+    let engines: String = topology.hosts.iter().map(engine).collect();
     let assumed: String = topology.assumed.iter().map(|what| format!("# assumed: {what}\n")).collect();
-    Output::answer(format!("{assumed}{plan}"))
+    Output::answer(format!("{engines}{assumed}{plan}"))
 }
 
 /// One family's rules of one namespace, and nothing else.

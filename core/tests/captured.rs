@@ -503,6 +503,31 @@ fn a_plan_is_what_the_engine_made() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// 27's sources differ in what they keep rules for by themselves, and in the neighbours that DNAT leaves to docker-proxy
+/// (libnetwork/drivers/bridge/port_mapping_linux.go: `setPerPortNAT`); gateway modes are new, and not in these.
+#[test]
+fn rules_of_27_are_those_that_26_keeps_when_it_is_told_to() {
+    let mut wrong = Vec::new();
+    for name in ["c-publish", "g-internal", "i-v6-dual", "i3-v6-only", "i5-v6-internal"] {
+        let folder = engines().join("26.1").join(format!("{name}-ip6tables"));
+        let mut setting = setting(&fs::read_to_string(folder.join("world.txt")).unwrap());
+        setting.daemon.ip6tables = None;
+        let topology = topology("27", &folder, &setting);
+        let plan = plan(&topology).unwrap();
+        let told = Told { topology: &topology, plan: &plan };
+        for (tool, before) in [("iptables", None), ("ip6tables", Some("-A DOCKER ! -s fe80::/10 "))] {
+            let captured = fs::read_to_string(folder.join(format!("{tool}-save.txt"))).unwrap();
+            let of_27 = |line: &str| match before.filter(|_| line.contains("-j DNAT")) {
+                Some(before) => line.replace("-A DOCKER ", before),
+                None => line.to_owned(),
+            };
+            let captured: String = captured.lines().map(|l| of_27(l) + "\n").collect();
+            wrong.extend(rules_are(&captured, tool, name, &told, &setting, name.starts_with('g')));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn what_the_engine_refused_is_refused_in_its_words() {
     let wrong = wrong("refused.txt", |release, folder| {
@@ -566,8 +591,19 @@ fn rules_of(
     setting: &Setting,
     sort: bool,
 ) -> Option<String> {
+    rules_are(&fs::read_to_string(file).unwrap(), tool, name, told, setting, sort)
+}
+
+fn rules_are(
+    captured: &str,
+    tool: &str,
+    name: &str,
+    told: &Told<'_>,
+    setting: &Setting,
+    sort: bool,
+) -> Option<String> {
     let family = if tool == "iptables" { Family::V4 } else { Family::V6 };
-    let captured = masked(&fs::read_to_string(file).unwrap(), setting);
+    let captured = masked(captured, setting);
     let rename =
         |text: String, (name, device): &(String, String)| text.replace(device, &format!("br-{{{name}}}"));
     let captured = setting.made.iter().fold(captured, rename);

@@ -213,6 +213,56 @@ fn rules_of_28_5_2_are_what_the_engine_wrote_to_the_byte() {
     scenarios("28.5").iter().for_each(|folder| play("28.5.2", folder));
 }
 
+/// What an engine that was not at hand differs in from one that was, in one scenario of 28.5.
+fn rules_of(version: &str, scenario: &str) -> String {
+    let folder = engines().join("28.5").join(scenario);
+    let events = fs::read_to_string(folder.join("rules.events")).unwrap();
+    let mut scene = Scene::new(version);
+    let done = |l: &&str| !l.starts_with("expect") && !l.starts_with('#');
+    events.lines().filter(done).for_each(|line| scene.event(&folder, line));
+    let rulesets = scene.firewall().rulesets();
+    rulesets.iter().find(|r| r.family == Family::V4).map(save).unwrap()
+}
+
+/// libnetwork/drivers/bridge/port_mapping_linux.go and setup_ip_tables_linux.go of 28.0.1 to 28.1: raw guards a port, not
+/// an address, and DOCKER-USER returns.
+#[test]
+fn rules_of_28_1_are_those_of_28_5_but_for_two_that_its_sources_have() {
+    for scenario in ["c-publish", "d-publish-lo", "g-internal", "j-routed", "j2-nat-unprotected"] {
+        let captured =
+            fs::read_to_string(engines().join("28.5").join(scenario).join("iptables-save.txt")).unwrap();
+        let own = |line: &&str| {
+            let guards_address = line.starts_with("-A PREROUTING -d 172.") && line.ends_with("-j DROP");
+            !guards_address || line.contains("--dport")
+        };
+        let others: Vec<&str> = captured.lines().filter(own).collect();
+        let planned = rules_of("28.1", scenario);
+        let more: Vec<&str> = planned.lines().filter(|l| !others.contains(l)).collect();
+        let (user, guards): (Vec<&str>, Vec<&str>) =
+            more.into_iter().partition(|l| *l == "-A DOCKER-USER -j RETURN");
+        assert_eq!(user.len(), 1, "{scenario}");
+        assert!(others.iter().all(|l| planned.lines().any(|p| p == *l)), "{scenario}: {planned}");
+        // A guard for each port that DNAT leads to.
+        let mapped = planned.lines().filter(|l| l.contains("-j DNAT")).filter_map(|l| {
+            let (_, container) = l.split_once("--to-destination ")?;
+            container.split_once(':')
+        });
+        let bridge = |address: &str| {
+            let accept = format!("-A DOCKER -d {address}/32 ! -i ");
+            planned.lines().find_map(|l| l.strip_prefix(&accept)?.split(' ').next())
+        };
+        let expected: Vec<String> = mapped
+            .filter_map(|(address, port)| {
+                let bridge = bridge(address)?;
+                Some(format!(
+                    "-A PREROUTING -d {address}/32 ! -i {bridge} -p tcp -m tcp --dport {port} -j DROP"
+                ))
+            })
+            .collect();
+        assert_eq!(guards, expected, "{scenario}");
+    }
+}
+
 /// What `iptables -S` prints of a table.
 fn list(table: &Table) -> Vec<String> {
     let chain = |c: &Chain| match c.base.map(|b| b.policy) {

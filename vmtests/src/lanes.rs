@@ -114,6 +114,7 @@ fn said(trial: &Trial, run: Result<Run, Diagnostics>) -> Report {
         file: trial.path.display().to_string(),
         title: trial.title.clone(),
         group: trial.group.clone(),
+        engines: trial.topology.hosts.iter().map(|host| host.engine).collect(),
         rows,
         digest,
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use seatrial_core::diagnostic::{At, Diagnostics};
+use seatrial_core::engine::Engine;
 use seatrial_core::probe::Outcome;
 use seatrial_core::topology::trial::Lane;
 use seatrial_sim::digest::Digest;
@@ -18,6 +19,8 @@ pub struct Report {
     pub title: String,
     /// The family it belongs to.
     pub group: String,
+    /// The Engines of its hosts; none where it could not be read.
+    pub engines: Vec<Engine>,
     /// Its expectations in order; or what is wrong with the trial itself, when nothing was run.
     pub rows: Result<Vec<Row>, Diagnostics>,
     /// All that happened in the simulator, where it was run there: two runs of one seed have the same.

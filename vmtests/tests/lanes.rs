@@ -131,8 +131,14 @@ fn a_lane_that_is_not_built_says_what_is_missing() {
 
 #[test]
 fn counts_say_what_was_not_proved() {
-    let report =
-        |rows| Report { file: String::new(), title: String::new(), group: String::new(), rows, digest: None };
+    let report = |rows| Report {
+        file: String::new(),
+        title: String::new(),
+        group: String::new(),
+        engines: Vec::new(),
+        rows,
+        digest: None,
+    };
     let all = rows("expect: [ 'web has own network', 'web has own ipc', 'web hostname is x' ]");
     assert_eq!(Counts::of(&[report(Ok(all))]).to_string(), "2 held, 1 failed");
     let some = Counts { held: 1, skipped: 2, unsupported: 3, ..Counts::default() };

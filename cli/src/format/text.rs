@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use seatrial_core::engine::Engine;
 use seatrial_core::topology::trial::Lane;
 use seatrial_vmtests::report::{Counts, Report, Row, Verdict};
 
@@ -40,8 +41,18 @@ pub(crate) fn render(reports: &[Report], lanes: &[Lane], again: Again, columns: 
     let trials = if reports.len() == 1 { "1 trial".to_owned() } else { format!("{} trials", reports.len()) };
     let counts = Counts::of(reports);
     let style = if counts.failed + counts.refused + counts.differ > 0 { BAD } else { GOOD };
+    out += &paint(FAINT, &engines(reports));
     let _ = writeln!(out, "{}", paint(style, &format!("{trials}: {counts}")));
     out
+}
+
+/// Whose rules were asked, and what is known of them.
+fn engines(reports: &[Report]) -> String {
+    let mut engines: Vec<Engine> = reports.iter().flat_map(|r| r.engines.iter().copied()).collect();
+    engines.sort_unstable_by_key(|engine| engine.version);
+    engines.dedup();
+    let lines = engines.iter().map(|engine| format!("Docker Engine {engine}, {}\n", engine.evidence()));
+    lines.collect()
 }
 
 fn table(

@@ -1,5 +1,6 @@
 //! The matrix as one JSON document.
 
+use seatrial_core::engine::Engine;
 use seatrial_sim::questions::matrix::{self, Matrix};
 use serde::Serialize;
 
@@ -12,7 +13,9 @@ struct Document<'a> {
     /// The version of the program.
     seatrial: &'static str,
     /// The Engine whose rules are planned.
-    engine: &'a str,
+    engine: String,
+    /// What its plans were held against.
+    evidence: String,
     /// What was assumed because nothing said it, a sentence each.
     assumed: &'a [String],
     /// Who asks: the columns.
@@ -61,10 +64,15 @@ struct Reason<'a> {
 }
 
 /// The whole document.
-pub(super) fn render(matrix: &Matrix, engine: &str, assumed: &[String]) -> Result<String, serde_json::Error> {
+pub(super) fn render(
+    matrix: &Matrix,
+    engine: Engine,
+    assumed: &[String],
+) -> Result<String, serde_json::Error> {
     pretty(&Document {
         seatrial: VERSION,
-        engine,
+        engine: engine.to_string(),
+        evidence: engine.evidence().to_string(),
         assumed,
         sources: matrix.sources.iter().map(|source| source.as_str()).collect(),
         rows: matrix.rows.iter().map(row).collect(),

@@ -9,9 +9,10 @@ const FILE: &str = "fixtures/compose/wireguard.yaml";
 #[test]
 fn a_plan_is_a_script_and_the_same_plan_is_a_json_document() {
     let script = answer(&["plan", FILE]);
-    let (assumed, script): (Vec<&str>, Vec<&str>) =
-        script.lines().partition(|line| line.starts_with("# assumed: "));
-    assert_eq!(assumed.len(), 3);
+    let (notes, script): (Vec<&str>, Vec<&str>) =
+        script.lines().partition(|line| line.starts_with("# assumed: ") || line.starts_with("# host: "));
+    assert_eq!(notes.len(), 4);
+    assert_eq!(notes[0], "# host: Docker Engine 29, by document");
     let plan: Plan = serde_json::from_str(&answer(&["plan", FILE, "--format", "json"])).unwrap();
     assert_eq!(plan.to_string().lines().collect::<Vec<_>>(), script);
 }

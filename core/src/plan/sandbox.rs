@@ -17,7 +17,11 @@ use crate::topology::{Attachment, Driver, GatewayMode};
 
 impl Dockerd {
     /// Joins one network. A network that could not be made was reported already.
-    pub(super) fn join(&mut self, ctr: &mut Ctr, attachment: Attachment) -> Result<(), Diagnostic> {
+    pub(super) fn join(&mut self, ctr: &mut Ctr, mut attachment: Attachment) -> Result<(), Diagnostic> {
+        if !self.host.engine.is_at_least(28, 0) {
+            // Read past (26.1.5 observed).
+            attachment.gw_priority = 0;
+        }
         let Some(net) = self.networks.get(&attachment.network).cloned() else { return Ok(()) };
         self.check_join(ctr, &attachment, &net)?;
         let addresses = self.take_addresses(&attachment, &net)?;
