@@ -239,7 +239,8 @@ impl Firewall {
         }
     }
 
-    /// Docker turned forwarding on by itself: what nobody accepts is no longer forwarded. With nft it never does.
+    /// Docker turned forwarding on by itself: what nobody accepts is no longer forwarded. With nft it never does, whatever
+    /// upstream's new-daemon.md says: the nftabler of 29 sets no policy (bridge_linux.go: `filterForwardDropper`).
     pub fn set_forward_policy_drop(&mut self, family: Family) {
         if self.enabled.contains(&family) && self.backend == Backend::Iptables {
             self.tables(family).set_policy("filter", "FORWARD", Policy::Drop);

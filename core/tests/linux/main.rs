@@ -15,6 +15,7 @@ mod keeper;
 mod local;
 mod mounts;
 mod net;
+mod nft;
 mod node;
 mod observe;
 mod program;
