@@ -34,6 +34,16 @@ fn every_trial_holds_on_this_machines_kernel_as_in_the_simulator() {
 }
 
 #[test]
+fn what_engines_do_otherwise_holds_on_this_machines_kernel_by_older_ones_too() {
+    for engine in ["20.10", "24", "26.1", "27", "28.1"] {
+        let args = ["fixtures/trials/engines", "--lane", "sim", "--lane", "kernel", "--engine", engine];
+        let Some(output) = checked(&args) else { return };
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{engine}: {said}");
+    }
+}
+
+#[test]
 fn a_rule_that_iptables_refuses_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("refused.trial.yaml");

@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn f12_a_loopback_source_leaves_only_where_route_localnet_is_on() {
-        // Linux 6.18: with OUTPUT DNAT of 127.0.0.1:8080, route_localnet=0: timeout; =1 without masquerade: timeout;
+        // Linux 6.18: with OUTPUT DNAT of 127.0.0.1:8080, route_localnet=0: timeout; =1 without masquerade: a timeout where
+        // the neighbour is known, and unreachable where it is not, since it answers no question of 127.0.0.1's;
         // =1 with masquerade: works, and the container sees the device's address.
         let dnat =
             "-A OUTPUT -d 127.0.0.1/32 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.0.1.2:80\n";
@@ -202,7 +203,7 @@ mod tests {
         let both = format!("{dnat}{masquerade}");
         for (rules, localnet, outcome) in [
             (both.as_str(), 0, "dropped"),
-            (dnat, 1, "dropped"),
+            (dnat, 1, "unreachable (host)"),
             (both.as_str(), 1, "reaches b:80 from 10.0.1.254"),
         ] {
             let bed = routed().listen("b", "80/tcp").rules("r", &nat(rules));
@@ -213,5 +214,9 @@ mod tests {
                 "route_localnet={localnet}: {rules}"
             );
         }
+        let bed = routed().listen("b", "80/tcp").rules("r", &nat(dnat));
+        let mut world = bed.sysctl("r", "net.ipv4.conf.eth1.route_localnet=1").world();
+        assert_eq!(ask(&mut world, "r -> 10.0.1.2:80/tcp"), "reaches b:80 from 10.0.1.254");
+        assert_eq!(ask(&mut world, "r -> 127.0.0.1:8080/tcp"), "dropped");
     }
 }

@@ -273,7 +273,8 @@ impl World {
         if Family::of(target) == Family::V6 {
             return on_dev();
         }
-        if target.is_loopback() && !(conf.route_localnet || all.route_localnet) {
+        // The question is routed like a packet: a martian gets no answer (net/ipv4/arp.c: `arp_process`).
+        if (target.is_loopback() || sender.is_loopback()) && !(conf.route_localnet || all.route_localnet) {
             return false;
         }
         if stack.addr_type(target) == AddrType::Local {
