@@ -51,12 +51,12 @@ build() {
     # Another run may have made it while this one waited.
     [ ! -d "$root" ] || { exec {lock}>&-; return; }
     partial=$engines/.$engine.partial
-    rm -rf "$partial"
+    rm -rf --one-file-system "$partial"
     say "making Engine $engine from Debian $suite; it takes a few minutes"
-    # The lock is this script's alone: a process that a package starts must not keep it.
-    debootstrap --variant=minbase --include="$packages" "$suite" "$partial" "$archive" >"$engines/$engine.log" 2>&1 {lock}>&- ||
+    # Where this script is killed alone, what it called keeps the lock till it ends. What debootstrap mounts goes with it.
+    unshare --mount debootstrap --variant=minbase --include="$packages" "$suite" "$partial" "$archive" >"$engines/$engine.log" 2>&1 ||
         die "debootstrap failed: see $engines/$engine.log"
-    more "$engine" "$partial" >>"$engines/$engine.log" 2>&1 {lock}>&- || die "apt failed: see $engines/$engine.log"
+    more "$engine" "$partial" >>"$engines/$engine.log" 2>&1 || die "apt failed: see $engines/$engine.log"
     rm -rf "$partial"/var/cache/apt/archives/*.deb
     mv -T "$partial" "$root"
     exec {lock}>&-
@@ -67,8 +67,8 @@ build() {
 more() {
     case $1 in
         20.10) ;;
-        26.1) chroot "$2" apt-get install -y --no-install-recommends docker-cli ;;
-        28.5) chroot "$2" apt-get install -y --no-install-recommends docker-cli docker-compose ;;
+        26.1) unshare --mount chroot "$2" apt-get install -y --no-install-recommends docker-cli ;;
+        28.5) unshare --mount chroot "$2" apt-get install -y --no-install-recommends docker-cli docker-compose ;;
     esac
 }
 
