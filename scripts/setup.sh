@@ -34,6 +34,8 @@ need unshare util-linux
 need newuidmap uidmap
 # What the README says to type in a lab.
 need curl curl
+# What lane vm boots kernels with; scripts/kernels.sh fetches those.
+need qemu-system-x86_64 qemu-system-x86
 # What reads the captures, in a test.
 need tshark tshark
 echo 'int main(void){return 0;}' | cc -x c -o /dev/null - 2>/dev/null || wanted+=(libc6-dev)

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics};
 use seatrial_core::topology::trial::Trial;
@@ -27,12 +28,18 @@ pub(crate) fn run(args: &Check) -> Result<Output, Refusal> {
     wanted.sort_unstable();
     wanted.dedup();
     let seed = args.chance.seed;
-    let means = Means { program: PathBuf::from(PROGRAM), jobs: args.jobs.unwrap_or(JOBS), seed };
+    let means = Means {
+        program: PathBuf::from(PROGRAM),
+        jobs: args.jobs.unwrap_or(JOBS),
+        seed,
+        kernel: args.kernel,
+        timeout: Duration::from_secs(args.timeout.into()),
+    };
     wanted.iter().try_for_each(|lane| lanes::available(*lane, &means))?;
     let read: Vec<_> = trials(&args.paths)?.into_iter().map(|file| read(file, args)).collect();
     let warnings = warnings(&read);
     let good: Vec<Trial> = read.iter().filter_map(|trial| trial.as_ref().ok().cloned()).collect();
-    let mut run = lanes::run(&good, &wanted, &means).into_iter();
+    let mut run = lanes::run(&good, &wanted, &means)?.into_iter();
     let reports: Vec<Report> = read
         .into_iter()
         .filter_map(|trial| match trial {

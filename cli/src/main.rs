@@ -22,7 +22,7 @@ use args::{Arguments, Command};
 use output::Output;
 
 fn main() -> ExitCode {
-    if let Some(code) = seatrial_core::linux::entry() {
+    if let Some(code) = seatrial_core::linux::entry().or_else(seatrial_vmtests::guest::entry) {
         return code;
     }
     let arguments = Arguments::parse();

@@ -20,6 +20,8 @@ mod reading;
 mod seed;
 #[path = "program/usage.rs"]
 mod usage;
+#[path = "program/vm.rs"]
+mod vm;
 
 /// The repository's folder: paths that are typed begin there.
 fn root() -> PathBuf {

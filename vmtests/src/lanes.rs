@@ -1,22 +1,29 @@
-//! Where a trial can run: in the simulator, and in namespaces of this machine; later in virtual machines, and against
+//! Where a trial can run: in the simulator, in namespaces of this machine, and in those of virtual machines; later against
 //! the real Engine.
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use seatrial_core::diagnostic::Diagnostics;
+use seatrial_core::engine::Version;
 use seatrial_core::topology::trial::{Lane, Trial};
 use seatrial_sim::digest::Digest;
 use thiserror::Error;
 
+use crate::kernels::{self, HOW, Kernel};
 use crate::report::{Report, Row};
+use kernel::{Ground, Here};
+use vm::Elsewhere;
 
 mod kernel;
 mod rows;
 mod sim;
+mod vm;
 
 /// The seed of simulated worlds where nobody names another.
 pub const SEED: u64 = 1;
@@ -40,6 +47,11 @@ pub struct Means {
     pub jobs: NonZeroUsize,
     /// Where a simulated world's chance comes from.
     pub seed: u64,
+    /// The kernel that the simulator follows and that virtual machines run; without one 6.12, and the newest there is.
+    pub kernel: Option<Version>,
+    /// How long a virtual machine may be silent before it is given up. Under emulation with all cores taken, a plan of many
+    /// containers takes seconds.
+    pub timeout: Duration,
 }
 
 /// Whether trials can run in a lane, on this machine, with this program.
@@ -53,24 +65,43 @@ pub fn available(lane: Lane, means: &Means) -> Result<(), LaneMissing> {
             Ok(()) => return Ok(()),
             Err(error) => error.to_string(),
         },
-        Lane::Vm => {
-            "this version has no part that boots kernels; lane kernel tries this machine's".to_owned()
-        }
+        Lane::Vm => match vm::available().and_then(|()| bootable(means)) {
+            Ok(_) => return Ok(()),
+            Err(error) => error.to_string(),
+        },
         Lane::Docker => "this version has no part that drives a Docker Engine".to_owned(),
     };
     Err(LaneMissing { lane, why })
 }
 
+/// The kernel that is to be booted.
+fn bootable(means: &Means) -> io::Result<Kernel> {
+    let kernels = kernels::list(None)?;
+    let kernel = match means.kernel {
+        Some(version) => kernels::of(&kernels, version),
+        None => kernels.last(),
+    };
+    let missing = || {
+        let have: Vec<String> = kernels.iter().map(|kernel| kernel.version.to_string()).collect();
+        let wanted = means.kernel.map_or_else(|| "at all".to_owned(), |version| version.to_string());
+        io::Error::other(format!("no kernel {wanted} among those that are here ({}); {HOW}", have.join(", ")))
+    };
+    kernel.cloned().ok_or_else(missing)
+}
+
 /// Runs trials in lanes that are available; the reports stand in the order of the trials.
-#[must_use]
-pub fn run(trials: &[Trial], lanes: &[Lane], means: &Means) -> Vec<Report> {
+///
+/// # Errors
+/// A kernel that does not come up.
+pub fn run(trials: &[Trial], lanes: &[Lane], means: &Means) -> Result<Vec<Report>, LaneMissing> {
+    let grounds = Grounds::of(lanes, means)?;
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
         while let Some((i, trial)) =
             Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, trials.get(i)?)))
         {
-            done.push((i, report(trial, lanes, means)));
+            done.push((i, report(trial, lanes, means, &grounds)));
         }
         done
     };
@@ -80,20 +111,35 @@ pub fn run(trials: &[Trial], lanes: &[Lane], means: &Means) -> Vec<Report> {
         workers.into_iter().flat_map(|w| w.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     });
     done.sort_by_key(|(i, _)| *i);
-    done.into_iter().map(|(_, report)| report).collect()
+    Ok(done.into_iter().map(|(_, report)| report).collect())
+}
+
+/// Where stages are set.
+struct Grounds {
+    here: Here,
+    elsewhere: Option<Elsewhere>,
+}
+
+impl Grounds {
+    fn of(lanes: &[Lane], means: &Means) -> Result<Self, LaneMissing> {
+        let missing = |e: io::Error| LaneMissing { lane: Lane::Vm, why: e.to_string() };
+        let boot = || Elsewhere::boot(&bootable(means)?, &means.program, means.timeout);
+        let elsewhere = lanes.contains(&Lane::Vm).then(boot).transpose().map_err(missing)?;
+        Ok(Self { here: Here(means.program.clone()), elsewhere })
+    }
 }
 
 /// Runs a trial in the simulator, which needs nothing but a seed.
 #[must_use]
 pub fn simulate(trial: &Trial, seed: u64) -> Report {
-    said(trial, sim::run(trial, seed))
+    said(trial, sim::run(trial, seed, None))
 }
 
 /// Runs a trial in lanes, one after another.
-fn report(trial: &Trial, lanes: &[Lane], means: &Means) -> Report {
+fn report(trial: &Trial, lanes: &[Lane], means: &Means, grounds: &Grounds) -> Report {
     let mut runs = Ok(Run::default());
     for lane in lanes {
-        runs = runs.and_then(|runs| Ok(beside(runs, run_in(trial, *lane, means)?)));
+        runs = runs.and_then(|runs| Ok(beside(runs, run_in(trial, *lane, means, grounds)?)));
     }
     said(trial, runs)
 }
@@ -121,11 +167,13 @@ fn said(trial: &Trial, run: Result<Run, Diagnostics>) -> Report {
 }
 
 /// Runs a trial in a lane that is available.
-fn run_in(trial: &Trial, lane: Lane, means: &Means) -> Result<Run, Diagnostics> {
+fn run_in(trial: &Trial, lane: Lane, means: &Means, grounds: &Grounds) -> Result<Run, Diagnostics> {
+    let on = |ground: &dyn Ground| Ok(Run { rows: kernel::run(trial, ground)?, digest: None });
     match lane {
-        Lane::Sim => sim::run(trial, means.seed),
-        Lane::Kernel => Ok(Run { rows: kernel::run(trial, &means.program)?, digest: None }),
-        Lane::Vm | Lane::Docker => Ok(Run::default()),
+        Lane::Sim => sim::run(trial, means.seed, means.kernel),
+        Lane::Kernel => on(&grounds.here),
+        Lane::Vm => grounds.elsewhere.as_ref().map_or_else(|| Ok(Run::default()), |vm| on(vm)),
+        Lane::Docker => Ok(Run::default()),
     }
 }
 

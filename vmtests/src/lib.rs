@@ -2,6 +2,13 @@
 //!
 //! * [`lanes`]: where a trial can run, and running it there.
 //! * [`report`]: what came of it, row by row, for whoever prints it.
+//! * [`kernels`]: what there is to boot. `initramfs`: what it starts with. `qemu`: a machine that runs. [`guest`]: the
+//!   machine's first process. `channel`: what host and guest say to each other.
 
+mod channel;
+pub mod guest;
+mod initramfs;
+pub mod kernels;
 pub mod lanes;
+mod qemu;
 pub mod report;

@@ -1,6 +1,6 @@
-//! Lane kernel: the trial on this machine's kernel, in namespaces of its own.
+//! Lane kernel: the trial on this machine's kernel, in namespaces of its own; and on any other where stages can be set.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use seatrial_core::diagnostic::Diagnostics;
 use seatrial_core::engine::Version;
@@ -18,6 +18,64 @@ use crate::report::{Row, Verdict};
 /// What came of a line: the verdict, and the whole answer where it was a question.
 type Came = (Verdict, Option<Outcome>);
 
+/// A machine on which stages can be set.
+pub(super) trait Ground {
+    /// What a trial's conditions are held against.
+    fn place(&self, trial: &Trial) -> Place;
+
+    /// A stage on which a plan stands.
+    ///
+    /// # Errors
+    /// The first object that cannot be made.
+    fn set(&self, plan: &Plan) -> Result<Box<dyn Standing + '_>, Error>;
+}
+
+/// A stage on which a plan stands. It ends with this.
+pub(super) trait Standing {
+    /// Carries operations out.
+    fn apply(&mut self, operations: Vec<PlanOp>) -> Result<(), Error>;
+
+    /// Asks several things at one time.
+    fn ask_all(&mut self, requests: Vec<Request>) -> Result<Vec<Answer>, Error>;
+
+    /// Asks one thing.
+    fn ask(&mut self, request: Request) -> Result<Answer, Error> {
+        let mut answers = self.ask_all(vec![request])?;
+        answers.pop().ok_or_else(|| Error::words("ask", "the stage", "there was no answer"))
+    }
+}
+
+/// This machine, with a program that stages are made of.
+pub(super) struct Here(pub(super) PathBuf);
+
+impl Ground for Here {
+    fn place(&self, trial: &Trial) -> Place {
+        let kernel = linux::kernel().unwrap_or(Version { major: 0, minor: None, patch: None });
+        Place { engine: engine(trial), kernel, lane: Lane::Kernel }
+    }
+
+    fn set(&self, plan: &Plan) -> Result<Box<dyn Standing + '_>, Error> {
+        let mut stage = Stage::launch(&Launch::of(&self.0, plan))?;
+        stage.apply(plan.items.iter().cloned().map(PlanOp::Add).collect())?;
+        Ok(Box::new(stage))
+    }
+}
+
+impl Standing for Stage {
+    fn apply(&mut self, operations: Vec<PlanOp>) -> Result<(), Error> {
+        Self::apply(self, operations)
+    }
+
+    fn ask_all(&mut self, requests: Vec<Request>) -> Result<Vec<Answer>, Error> {
+        Self::ask_all(self, requests)
+    }
+}
+
+/// Whose rules a trial's host has.
+pub(super) fn engine(trial: &Trial) -> Version {
+    trial.topology.hosts.first().map(|host| host.engine).unwrap_or_default().version
+}
+
 /// Whether this machine lets anyone try a plan: an empty stage is launched.
 pub(super) fn available(program: &Path) -> Result<(), Error> {
     linux::tools()?;
@@ -25,36 +83,23 @@ pub(super) fn available(program: &Path) -> Result<(), Error> {
 }
 
 /// Runs a trial: all its expectations at one time on one stage, its steps on another.
-pub(super) fn run(trial: &Trial, program: &Path) -> Result<Vec<Row>, Diagnostics> {
-    let place = place(trial);
+pub(super) fn run(trial: &Trial, ground: &dyn Ground) -> Result<Vec<Row>, Diagnostics> {
+    let place = ground.place(trial);
     let slots = Slots::of(trial, &place);
     if slots.is_idle() {
         return Ok(slots.idle_rows(&place));
     }
     let (planner, plan) = Planner::new(&trial.topology)?;
     plan::check::check(&plan).map_err(|faults| wrong(trial, &faults))?;
-    let mut rows = expectations(&slots.expect, &place, || set(program, &plan));
-    rows.extend(steps(&slots.steps, &place, planner, || set(program, &plan)));
+    let mut rows = expectations(&slots.expect, &place, || ground.set(&plan));
+    rows.extend(steps(&slots.steps, &place, planner, || ground.set(&plan)));
     Ok(rows)
 }
 
-fn place(trial: &Trial) -> Place {
-    let engine = trial.topology.hosts.first().map(|host| host.engine).unwrap_or_default();
-    let kernel = linux::kernel().unwrap_or(Version { major: 0, minor: None, patch: None });
-    Place { engine: engine.version, kernel, lane: Lane::Kernel }
-}
-
-/// A stage on which a plan stands.
-fn set(program: &Path, plan: &Plan) -> Result<Stage, Error> {
-    let mut stage = Stage::launch(&Launch::of(program, plan))?;
-    stage.apply(plan.items.iter().cloned().map(PlanOp::Add).collect())?;
-    Ok(stage)
-}
-
-fn expectations(
+fn expectations<'g>(
     slots: &[Slot<'_, Expectation>],
     place: &Place,
-    set: impl FnOnce() -> Result<Stage, Error>,
+    set: impl FnOnce() -> Result<Box<dyn Standing + 'g>, Error>,
 ) -> Vec<Row> {
     let meant: Vec<&Slot<'_, Expectation>> = slots.iter().filter(|slot| slot.skipped.is_none()).collect();
     let mut came = if meant.is_empty() { Vec::new() } else { all(&meant, set) }.into_iter();
@@ -64,8 +109,11 @@ fn expectations(
     slots.iter().filter_map(row).collect()
 }
 
-fn all(slots: &[&Slot<'_, Expectation>], set: impl FnOnce() -> Result<Stage, Error>) -> Vec<Came> {
-    let requests = slots.iter().map(|slot| request(&slot.line.line));
+fn all<'g>(
+    slots: &[&Slot<'_, Expectation>],
+    set: impl FnOnce() -> Result<Box<dyn Standing + 'g>, Error>,
+) -> Vec<Came> {
+    let requests = slots.iter().map(|slot| request(&slot.line.line)).collect();
     let answers = set().and_then(|mut stage| stage.ask_all(requests));
     match answers {
         Ok(answers) => {
@@ -113,11 +161,11 @@ fn failed(error: &Error) -> Verdict {
     }
 }
 
-fn steps(
+fn steps<'g>(
     slots: &[Slot<'_, Step>],
     place: &Place,
     planner: Planner,
-    set: impl FnOnce() -> Result<Stage, Error>,
+    set: impl FnOnce() -> Result<Box<dyn Standing + 'g>, Error>,
 ) -> Vec<Row> {
     if slots.iter().all(|slot| slot.skipped.is_some()) {
         return slots.iter().filter_map(|slot| slot.skip(place)).collect();
@@ -143,13 +191,13 @@ fn steps(
 }
 
 /// A stage on which steps are made, and the Engines that plan them.
-struct Voyage {
-    stage: Stage,
+struct Voyage<'g> {
+    stage: Box<dyn Standing + 'g>,
     planner: Planner,
     now_ms: u64,
 }
 
-impl Voyage {
+impl Voyage<'_> {
     fn step(&mut self, step: &Step) -> Came {
         let done = match step {
             Step::Expect(expectation) => return self.expect(expectation),

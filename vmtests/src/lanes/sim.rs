@@ -7,6 +7,7 @@ use seatrial_core::probe::{Change, Expectation, Fact, Outcome, Probe, Step};
 use seatrial_core::topology::NodeName;
 use seatrial_core::topology::trial::{Lane, Place, Trial};
 use seatrial_sim::digest::Digest;
+use seatrial_sim::kernel::Kernel;
 use seatrial_sim::trace::{Event, SILENCE, Trace};
 use seatrial_sim::world::{Answer, World};
 
@@ -18,16 +19,17 @@ use crate::report::Verdict;
 const KERNEL: Version = Version { major: 6, minor: Some(12), patch: None };
 
 /// Runs a trial: each expectation in a fresh world, the steps in one, and all of them with one seed.
-pub(super) fn run(trial: &Trial, seed: u64) -> Result<Run, Diagnostics> {
+pub(super) fn run(trial: &Trial, seed: u64, kernel: Option<Version>) -> Result<Run, Diagnostics> {
+    let kernel = kernel.unwrap_or(KERNEL);
     let engine = trial.topology.hosts.first().map(|host| host.engine).unwrap_or_default();
-    let place = Place { engine: engine.version, kernel: KERNEL, lane: Lane::Sim };
+    let place = Place { engine: engine.version, kernel, lane: Lane::Sim };
     let slots = Slots::of(trial, &place);
     if slots.is_idle() {
         return Ok(Run { rows: slots.idle_rows(&place), digest: None });
     }
     let (planner, plan) = Planner::new(&trial.topology)?;
     plan::check::check(&plan).map_err(|faults| wrong(trial, &faults))?;
-    let world = World::build(&plan, seed).map_err(|e| e.to_string());
+    let world = World::build_on(model(kernel), &plan, seed).map_err(|e| e.to_string());
     let mut digests = Vec::new();
     let mut fresh = |line: &Expectation| match world.clone() {
         Ok(mut world) => {
@@ -49,6 +51,11 @@ pub(super) fn run(trial: &Trial, seed: u64) -> Result<Run, Diagnostics> {
     rows.extend(slots.steps.iter().map(step));
     digests.extend(voyage.ok().map(|voyage| voyage.world.digest()));
     Ok(Run { rows, digest: Some(Digest::of(digests)) })
+}
+
+/// The simulator's kernel that a version behaves as.
+fn model(version: Version) -> Kernel {
+    if version < KERNEL { Kernel::V6_1 } else { Kernel::V6_12 }
 }
 
 /// What came of a line: the verdict, and the whole answer where it was a question.

@@ -30,16 +30,22 @@ impl Net {
             let other = if *ns == self.name { Some(self) } else { others(ns) };
             other.ok_or_else(|| Refusal::words(format!("there is no network namespace {ns}")))
         };
-        let mut attributes = born(&link.name, link.mac, link.mtu);
+        let (home, parent) = match parent(&self.name, &link.kind) {
+            Some((ns, parent)) => (find(ns)?, Some(parent)),
+            None => (self, None),
+        };
+        // Before Linux 6.16 a name is looked for where the request goes, and not where the device is born
+        // (`rtnl_newlink`): the parent's `eth0` would be in the way of the container's.
+        let foreign = home.name != self.name;
+        let name = if foreign && home.socket.index(&link.name).is_ok() { &unnamed()? } else { &link.name };
+        let mut attributes = born(name, link.mac, link.mtu);
         if let Some(master) = &link.master {
             attributes.push(LinkAttribute::Controller(self.socket.index(master)?));
         }
         // The request goes where the parent's number means something; the device is born here all the same.
-        let mut home = self;
-        if let Some((ns, parent)) = parent(&self.name, &link.kind) {
-            home = find(ns)?;
+        if let Some(parent) = parent {
             attributes.push(LinkAttribute::Link(home.socket.index(parent)?));
-            attributes.extend((home.name != self.name).then(|| self.here()));
+            attributes.extend(foreign.then(|| self.here()));
         }
         let peer = match &link.kind {
             LinkKind::Veth(peer) => Some((peer, find(&peer.ns)?)),
@@ -51,6 +57,10 @@ impl Net {
         info.extend(data(&link.kind, peer.map(|(peer, net)| net.birth(peer))).map(LinkInfo::Data));
         attributes.push(LinkAttribute::LinkInfo(info));
         home.create(attributes).map_err(|refusal| lacking(refusal, &link.kind))?;
+        if *name != link.name {
+            let renamed = self.rename(name, &link.name);
+            return renamed.or_else(|refusal| self.unmake_link(name).and(Err(refusal)));
+        }
         if let (Some((peer, net)), Some(master)) = (peer, peer_master) {
             let enslaved = net.set(&peer.name, [LinkAttribute::Controller(master)]);
             return enslaved.or_else(|refusal| self.unmake_link(&link.name).and(Err(refusal)));
@@ -144,6 +154,12 @@ impl Net {
         self.socket.ask(RouteNetlinkMessage::NewLink(message(attributes)), 0).map(drop)
     }
 
+    fn rename(&self, name: &IfName, to: &IfName) -> Result<(), Refusal> {
+        let mut request = message(vec![named(to)]);
+        request.header.index = self.socket.index(name)?;
+        self.socket.ask(RouteNetlinkMessage::NewLink(request), 0).map(drop)
+    }
+
     pub(super) fn unmake_link(&self, name: &IfName) -> Result<(), Refusal> {
         self.socket.ask(RouteNetlinkMessage::DelLink(message(vec![named(name)])), 0).map(drop)
     }
@@ -182,6 +198,11 @@ fn message(attributes: Vec<LinkAttribute>) -> LinkMessage {
 
 fn named(name: &IfName) -> LinkAttribute {
     LinkAttribute::IfName(name.as_str().to_owned())
+}
+
+/// What a device is called that cannot have its own name yet.
+fn unnamed() -> Result<IfName, Refusal> {
+    "unnamed".parse().map_err(|e| Refusal::words(format!("{e}")))
 }
 
 /// What a device is born with, whatever its kind.

@@ -1,0 +1,90 @@
+//! What a virtual machine starts with: this program as its first process, the tools that write rules, and a kernel's
+//! modules, in an archive that the kernel unpacks into memory.
+
+use std::env;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cpio::Archive;
+
+mod cpio;
+mod elf;
+mod modules;
+
+/// Where the guest finds the kernel's modules, in the order of their names.
+pub(crate) const MODULES: &str = "/modules";
+/// The tools that lane kernel calls, and the package each comes with.
+const TOOLS: [(&str, &str); 5] = [
+    ("iptables-restore", "iptables"),
+    ("ip6tables-restore", "iptables"),
+    ("iptables-save", "iptables"),
+    ("ip6tables-save", "iptables"),
+    ("nft", "nftables"),
+];
+/// Where iptables has its extensions.
+const PLUGINS: [&str; 4] =
+    ["/usr/lib/x86_64-linux-gnu/xtables", "/usr/lib64/xtables", "/usr/lib/xtables", "/lib/xtables"];
+/// What libc reads, as Debian has it: names are looked for in /etc/hosts first, and may have several addresses there.
+const ETC: [(&str, &str); 4] = [
+    ("passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+    ("group", "root:x:0:\n"),
+    ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
+    ("host.conf", "multi on\n"),
+];
+
+/// Packs an initramfs.
+///
+/// # Errors
+/// A program, library, tool or module that cannot be read, with what to install.
+pub(crate) fn pack(program: &Path, modules: &Path) -> io::Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    let mut files = elf::Files::new();
+    let program = program.canonicalize()?;
+    elf::take(&mut files, &program)?;
+    let init = files.remove(&program).unwrap_or_default();
+    archive.file(Path::new("/init"), &init);
+    for (tool, package) in TOOLS {
+        let path = find(tool)
+            .ok_or_else(|| io::Error::other(format!("{tool} is not on the PATH: install {package}")))?;
+        let real = path.canonicalize()?;
+        elf::take(&mut files, &real)?;
+        let place = Path::new("/usr/sbin").join(tool);
+        if place != real {
+            archive.link(&place, &real);
+        }
+    }
+    for plugin in plugins()? {
+        elf::take(&mut files, &plugin)?;
+    }
+    files.iter().for_each(|(path, bytes)| archive.file(path, bytes));
+    for (number, module) in modules::modules(modules)?.into_iter().enumerate() {
+        archive.file(&Path::new(MODULES).join(format!("{number:03}-{}.ko", module.name)), &module.code);
+    }
+    for (name, text) in ETC {
+        archive.file(&Path::new("/etc").join(name), text.as_bytes());
+    }
+    ["/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/sysroot"]
+        .into_iter()
+        .for_each(|folder| archive.folder(Path::new(folder)));
+    Ok(archive.finish())
+}
+
+fn find(tool: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let sbin = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    env::split_paths(&path).chain(sbin).map(|folder| folder.join(tool)).find(|path| path.is_file())
+}
+
+fn plugins() -> io::Result<Vec<PathBuf>> {
+    let Some(folder) = PLUGINS.into_iter().map(Path::new).find(|folder| folder.is_dir()) else {
+        return Ok(Vec::new());
+    };
+    let mut plugins = Vec::new();
+    for entry in folder.read_dir()? {
+        let path = entry?.path();
+        // A few names are links to one file, by which iptables knows it.
+        plugins.extend(path.extension().is_some_and(|e| e == "so").then_some(path));
+    }
+    plugins.sort();
+    Ok(plugins)
+}

@@ -1,0 +1,98 @@
+//! What a program needs to run somewhere else: its interpreter and its shared libraries (man 8 ld.so).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, FileHeader64};
+use object::read::elf::{Dyn as _, ElfFile64, FileHeader as _, ProgramHeader as _};
+use object::{Endianness, Object as _, ObjectSection as _};
+
+/// Where libraries are looked for that no program says itself.
+const FOLDERS: [&str; 6] =
+    ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
+
+/// What one file asks for.
+#[derive(Debug, Default)]
+struct Asks {
+    interpreter: Option<PathBuf>,
+    needed: Vec<String>,
+    folders: Vec<PathBuf>,
+}
+
+/// Files, by the path that a program looks for them at: the bytes that are loaded, without what only debuggers read.
+pub(super) type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+/// Takes in a program or a library, and all that it needs.
+///
+/// # Errors
+/// A file that cannot be read, is no ELF file of 64 bits, or needs a library that is nowhere.
+pub(super) fn take(files: &mut Files, path: &Path) -> io::Result<()> {
+    if files.contains_key(path) {
+        return Ok(());
+    }
+    let bytes = fs::read(path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+    let wrong = |e: object::Error| io::Error::other(format!("{}: {e}", path.display()));
+    let Asks { interpreter, needed, folders } = asks(path, &bytes).map_err(wrong)?;
+    files.insert(path.to_owned(), loaded(bytes).map_err(wrong)?);
+    interpreter.map_or(Ok(()), |path| take(files, &path))?;
+    for name in needed {
+        let own = folders.iter().map(PathBuf::as_path);
+        let mut places = own.chain(FOLDERS.map(Path::new)).map(|folder| folder.join(&name));
+        let found = places.find(|place| place.is_file());
+        let nowhere = || io::Error::other(format!("{} needs {name}, which is nowhere", path.display()));
+        take(files, &found.ok_or_else(nowhere)?)?;
+    }
+    Ok(())
+}
+
+fn asks(path: &Path, bytes: &[u8]) -> object::Result<Asks> {
+    let file = ElfFile64::<Endianness>::parse(bytes)?;
+    let endian = file.endian();
+    let mut asks = Asks::default();
+    for header in file.elf_program_headers() {
+        if let Some(interpreter) = header.interpreter(endian, bytes)? {
+            asks.interpreter = Some(String::from_utf8_lossy(interpreter).into_owned().into());
+        }
+    }
+    let sections = file.elf_section_table();
+    let Some((entries, link)) = sections.dynamic(endian, bytes)? else { return Ok(asks) };
+    let strings = sections.strings(endian, bytes, link)?;
+    let origin = path.parent().unwrap_or(Path::new("/")).display().to_string();
+    for entry in entries {
+        let text = || entry.string(endian, strings).map(|s| String::from_utf8_lossy(s).into_owned());
+        match entry.tag(endian) {
+            DT_NEEDED => asks.needed.push(text()?),
+            DT_RUNPATH | DT_RPATH => {
+                let text = text()?.replace("$ORIGIN", &origin);
+                asks.folders.extend(text.split(':').map(PathBuf::from));
+            }
+            _ => {}
+        }
+    }
+    Ok(asks)
+}
+
+/// The file up to the end of what is loaded, and no word of what came behind it.
+fn loaded(mut bytes: Vec<u8>) -> object::Result<Vec<u8>> {
+    let header = FileHeader64::<Endianness>::parse(bytes.as_slice())?;
+    let endian = header.endian()?;
+    let segments = header.program_headers(endian, bytes.as_slice())?;
+    let ends = segments.iter().map(|s| s.p_offset(endian).saturating_add(s.p_filesz(endian)));
+    let end = usize::try_from(ends.max().unwrap_or(0)).unwrap_or(usize::MAX);
+    if end < bytes.len() {
+        bytes.truncate(end);
+        // e_shoff, and e_shnum and e_shstrndx (man 5 elf): there are no sections any more.
+        for range in [40..48, 60..64] {
+            bytes.get_mut(range).into_iter().for_each(|field| field.fill(0));
+        }
+    }
+    Ok(bytes)
+}
+
+/// A section of an object file, as text without its zeros: a kernel module's `.modinfo`.
+pub(super) fn section(bytes: &[u8], name: &str) -> object::Result<Vec<u8>> {
+    let file = ElfFile64::<Endianness>::parse(bytes)?;
+    file.section_by_name(name).map_or(Ok(Vec::new()), |section| section.data().map(<[u8]>::to_vec))
+}

@@ -1,0 +1,81 @@
+//! Lane vm: the trial on another kernel, in a virtual machine that serves many.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use seatrial_core::engine::Version;
+use seatrial_core::linux::Error;
+use seatrial_core::linux::request::{Answer, Request};
+use seatrial_core::plan::{Plan, PlanOp};
+use seatrial_core::topology::trial::{Lane, Place, Trial};
+
+use super::kernel::{Ground, Standing, engine};
+use crate::channel::What;
+use crate::kernels::Kernel;
+use crate::qemu::{self, Machine};
+
+/// Whether machines can be booted here.
+pub(super) fn available() -> io::Result<()> {
+    qemu::available()
+}
+
+/// A virtual machine whose kernel trials are run on.
+#[derive(Debug)]
+pub(super) struct Elsewhere {
+    machine: Machine,
+    kernel: Version,
+}
+
+impl Elsewhere {
+    /// Boots a kernel; `limit` is how long it may be silent.
+    ///
+    /// # Errors
+    /// Why nothing came of it.
+    pub(super) fn boot(kernel: &Kernel, program: &Path, limit: Duration) -> io::Result<Self> {
+        let machine = Machine::boot(kernel, program, limit)?;
+        Ok(Self { machine, kernel: kernel.version })
+    }
+}
+
+impl Ground for Elsewhere {
+    fn place(&self, trial: &Trial) -> Place {
+        Place { engine: engine(trial), kernel: self.kernel, lane: Lane::Vm }
+    }
+
+    fn set(&self, plan: &Plan) -> Result<Box<dyn Standing + '_>, Error> {
+        let stage = Remote { machine: &self.machine, number: self.machine.next_stage() };
+        stage.order(What::Set(plan.clone()), Duration::ZERO)?;
+        Ok(Box::new(stage))
+    }
+}
+
+/// A stage in a virtual machine.
+struct Remote<'m> {
+    machine: &'m Machine,
+    number: u64,
+}
+
+impl Remote<'_> {
+    fn order(&self, what: What, more: Duration) -> Result<Vec<Answer>, Error> {
+        self.machine.order(self.number, what, more)
+    }
+}
+
+impl Standing for Remote<'_> {
+    fn apply(&mut self, operations: Vec<PlanOp>) -> Result<(), Error> {
+        self.order(What::Apply(operations), Duration::ZERO).map(drop)
+    }
+
+    fn ask_all(&mut self, requests: Vec<Request>) -> Result<Vec<Answer>, Error> {
+        let waits = requests.iter().map(|r| if let Request::WaitMs(ms) = r { *ms } else { 0 });
+        let more = Duration::from_millis(waits.sum());
+        self.order(What::Ask(requests), more)
+    }
+}
+
+impl Drop for Remote<'_> {
+    fn drop(&mut self) {
+        self.machine.end(self.number);
+    }
+}
