@@ -17,15 +17,21 @@ paths=("$@")
 done
 
 scripts/kernels.sh "${versions[@]}"
-if [ "${#versions[@]}" -eq 0 ]; then
-    folder=${SEATRIAL_KERNELS:-${XDG_CACHE_HOME:-$HOME/.cache}/seatrial/kernels}
-    mapfile -t versions < <(sed -n 's/.*"version": "\([^"]*\)".*/\1/p' "$folder/manifest.json")
-fi
-[ "${#versions[@]}" -gt 0 ] || { printf 'vm: SKIPPED: there is no kernel to boot\n'; exit 0; }
-
-cargo build --locked -p seatrial
-failed=()
+folder=${SEATRIAL_KERNELS:-${XDG_CACHE_HOME:-$HOME/.cache}/seatrial/kernels}
+mapfile -t here < <(sed -n 's/.*"version": "\([^"]*\)".*/\1/p' "$folder/manifest.json")
+[ "${#versions[@]}" -gt 0 ] || versions=("${here[@]}")
+kernels=()
 for version in "${versions[@]}"; do
+    if [[ " ${here[*]} " = *" $version "* ]]; then
+        kernels+=("$version")
+    else
+        printf 'SKIPPED kernel %s: it is not to be had\n' "$version"
+    fi
+done
+
+cargo build --quiet --locked -p seatrial
+failed=()
+for version in "${kernels[@]}"; do
     began=$SECONDS
     log=$(mktemp)
     if target/debug/seatrial check "${paths[@]}" --lane sim --lane vm --kernel "$version" >"$log"; then

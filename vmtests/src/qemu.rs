@@ -54,7 +54,7 @@ const SPLATS: [&str; 9] = [
 /// A machine that has come up.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    process: Child,
+    process: Mutex<Child>,
     port: Mutex<UnixStream>,
     shared: Arc<Shared>,
     stages: AtomicU64,
@@ -118,7 +118,7 @@ impl Machine {
         }
         match hello.recv_timeout(limit) {
             Ok(hello) => {
-                let port = Mutex::new(port);
+                let (process, port) = (Mutex::new(process), Mutex::new(port));
                 Ok(Self { process, port, shared, stages: AtomicU64::new(0), hello, limit })
             }
             Err(silence) => {
@@ -156,7 +156,9 @@ impl Machine {
         self.send(&Order { stage, what }).map_err(|e| lost(e.to_string()))?;
         let said = said.recv_timeout(self.limit + more).map_err(|silence| match silence {
             RecvTimeoutError::Timeout => {
-                lost(format!("it said nothing for {} s", (self.limit + more).as_secs()))
+                // Nobody else waits as long for a machine that hangs.
+                let _ = lock(&self.process).kill();
+                lost(format!("it said nothing for {} s, and was ended", (self.limit + more).as_secs()))
             }
             RecvTimeoutError::Disconnected => lost("it has ended".to_owned()),
         })?;
@@ -183,8 +185,9 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         // It may have ended by itself: that is what is wanted.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let mut process = lock(&self.process);
+        let _ = process.kill();
+        let _ = process.wait();
     }
 }
 
