@@ -11,11 +11,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -54,12 +54,36 @@ const SPLATS: [&str; 9] = [
 /// A machine that has come up.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    process: Mutex<Child>,
+    emulator: Mutex<Emulator>,
     port: Mutex<UnixStream>,
     shared: Arc<Shared>,
     stages: AtomicU64,
     hello: Hello,
     limit: Duration,
+}
+
+/// QEMU, and who reads its console. It ends with this.
+#[derive(Debug)]
+struct Emulator {
+    process: Child,
+    watcher: Option<JoinHandle<()>>,
+}
+
+impl Emulator {
+    /// Ends it, and waits until all that it said has been read.
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        // It may have ended by itself: that is what is wanted.
+        let _ = self.process.kill();
+        let status = self.process.wait();
+        let _ = self.watcher.take().map(JoinHandle::join);
+        status
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
 }
 
 /// What those who listen to the machine leave for those who ask.
@@ -102,28 +126,28 @@ impl Machine {
         let initramfs = in_memory(&initramfs::pack(program, &kernel.modules)?)?;
         let (port, theirs) = UnixStream::pair()?;
         let (console, output) = io::pipe()?;
-        let mut process = command(kernel, &initramfs, theirs.into(), output)?
+        let process = command(kernel, &initramfs, theirs.into(), output)?
             .spawn()
             .map_err(|e| io::Error::new(e.kind(), format!("cannot run {QEMU}: {e}; {INSTALL}")))?;
         let shared = Arc::new(Shared::default());
         *lock(&shared.waiting) = Some(BTreeMap::new());
         let (ready, hello) = mpsc::channel();
-        {
+        let watcher = {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.watch(console));
-        }
+            thread::spawn(move || shared.watch(console))
+        };
+        let mut emulator = Emulator { process, watcher: Some(watcher) };
         {
             let (shared, port) = (Arc::clone(&shared), port.try_clone()?);
             thread::spawn(move || shared.listen(port, &ready));
         }
         match hello.recv_timeout(limit) {
             Ok(hello) => {
-                let (process, port) = (Mutex::new(process), Mutex::new(port));
-                Ok(Self { process, port, shared, stages: AtomicU64::new(0), hello, limit })
+                let (emulator, port) = (Mutex::new(emulator), Mutex::new(port));
+                Ok(Self { emulator, port, shared, stages: AtomicU64::new(0), hello, limit })
             }
             Err(silence) => {
-                let _ = process.kill();
-                let status = process.wait()?;
+                let status = emulator.end()?;
                 let why = match silence {
                     RecvTimeoutError::Timeout => format!("it said nothing for {} s", limit.as_secs()),
                     RecvTimeoutError::Disconnected => format!("it ended before it said anything ({status})"),
@@ -144,9 +168,14 @@ impl Machine {
     /// # Errors
     /// What the guest says, or that it says nothing more.
     pub(crate) fn order(&self, stage: u64, what: What, more: Duration) -> Said {
-        let lost = |cause: String| {
+        let broken = |cause: String| {
             let machine = format!("the virtual machine of {}", self.hello.release);
             Error::words("ask", machine, format!("{cause}{}", self.shared.tail()))
+        };
+        // Nobody else waits as long for a machine that hangs.
+        let lost = |cause: String| {
+            let _ = lock(&self.emulator).end();
+            broken(cause)
         };
         let (sender, said) = mpsc::channel();
         match lock(&self.shared.waiting).as_mut() {
@@ -156,14 +185,12 @@ impl Machine {
         self.send(&Order { stage, what }).map_err(|e| lost(e.to_string()))?;
         let said = said.recv_timeout(self.limit + more).map_err(|silence| match silence {
             RecvTimeoutError::Timeout => {
-                // Nobody else waits as long for a machine that hangs.
-                let _ = lock(&self.process).kill();
                 lost(format!("it said nothing for {} s, and was ended", (self.limit + more).as_secs()))
             }
             RecvTimeoutError::Disconnected => lost("it has ended".to_owned()),
         })?;
         match lock(&self.shared.console).splat.clone() {
-            Some(_) => Err(lost("its kernel complains of itself".to_owned())),
+            Some(_) => Err(broken("its kernel complains of itself".to_owned())),
             None => said,
         }
     }
@@ -179,15 +206,6 @@ impl Machine {
         let mut line = serde_json::to_vec(order)?;
         line.push(b'\n');
         lock(&self.port).write_all(&line)
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // It may have ended by itself: that is what is wanted.
-        let mut process = lock(&self.process);
-        let _ = process.kill();
-        let _ = process.wait();
     }
 }
 
