@@ -24,12 +24,14 @@ const TOOLS: [(&str, &str); 5] = [
 /// Where iptables has its extensions.
 const PLUGINS: [&str; 4] =
     ["/usr/lib/x86_64-linux-gnu/xtables", "/usr/lib64/xtables", "/usr/lib/xtables", "/lib/xtables"];
-/// What libc reads, as Debian has it: names are looked for in /etc/hosts first, and may have several addresses there.
-const ETC: [(&str, &str); 4] = [
+/// What libc reads, as Debian has it: names are looked for in /etc/hosts first, and may have several addresses there; nft
+/// takes protocols by name.
+const ETC: [(&str, &str); 5] = [
     ("passwd", "root:x:0:0:root:/root:/bin/sh\n"),
     ("group", "root:x:0:\n"),
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
     ("host.conf", "multi on\n"),
+    ("protocols", "icmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6-icmp 58 IPv6-ICMP\nsctp 132 SCTP\n"),
 ];
 
 /// Packs an initramfs.
