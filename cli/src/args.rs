@@ -1,13 +1,14 @@
 //! What is typed after `seatrial`.
 
 use std::ffi::OsString;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use seatrial_core::engine::{Engine, Version};
+use seatrial_core::engine::Engine;
 use seatrial_core::linux::state::LabName;
 use seatrial_core::topology::trial::Lane;
+use seatrial_vmtests::kernels::Wanted;
 use seatrial_vmtests::lanes::SEED;
 
 const EXIT_STATUS: &str = "\
@@ -71,12 +72,13 @@ pub(crate) struct Check {
     /// Runs every trial with this Engine's rules, whatever it says itself
     #[arg(long, value_name = "VERSION")]
     pub(crate) engine: Option<Engine>,
-    /// The kernel that lane vm boots, and that lane sim follows; without it the newest there is, and 6.12
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) kernel: Option<Version>,
+    /// A kernel that lane vm boots and lane sim follows: a version that is listed, or a path; can be given several times;
+    /// without it the newest there is, and 6.12
+    #[arg(long, value_name = "VERSION|IMAGE[:MODULES]")]
+    pub(crate) kernel: Vec<Wanted>,
     /// How many seconds a virtual machine may be silent before it is given up
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
-    pub(crate) timeout: u32,
+    #[arg(long, value_name = "SECONDS", default_value = "120")]
+    pub(crate) timeout: NonZeroU32,
     #[command(flatten)]
     pub(crate) chance: Chance,
     /// How to say it

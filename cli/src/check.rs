@@ -1,5 +1,6 @@
 //! `seatrial check`: which expectations of which trials hold.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,30 +33,36 @@ pub(crate) fn run(args: &Check) -> Result<Output, Refusal> {
         program: PathBuf::from(PROGRAM),
         jobs: args.jobs.unwrap_or(JOBS),
         seed,
-        kernel: args.kernel,
-        timeout: Duration::from_secs(args.timeout.into()),
+        kernels: args.kernel.clone(),
+        machines: cores(),
+        timeout: Duration::from_secs(args.timeout.get().into()),
     };
     wanted.iter().try_for_each(|lane| lanes::available(*lane, &means))?;
     let read: Vec<_> = trials(&args.paths)?.into_iter().map(|file| read(file, args)).collect();
     let warnings = warnings(&read);
     let good: Vec<Trial> = read.iter().filter_map(|trial| trial.as_ref().ok().cloned()).collect();
-    let mut run = lanes::run(&good, &wanted, &means)?.into_iter();
-    let reports: Vec<Report> = read
-        .into_iter()
-        .filter_map(|trial| match trial {
-            Ok(_) => run.next(),
-            Err(refused) => Some(*refused),
-        })
-        .collect();
+    let mut checked = lanes::run(&good, &wanted, &means)?;
+    let mut run = checked.reports.into_iter();
+    let all = read.into_iter().filter_map(|trial| match trial {
+        Ok(_) => run.next(),
+        Err(refused) => Some(*refused),
+    });
+    checked.reports = all.collect();
+    let reports = &checked.reports;
     let again = Again { seed, engine: args.engine };
     let out = match args.format {
-        CheckFormat::Text => text::render(&reports, &wanted, again, style::columns()),
-        CheckFormat::Json => json::render(&reports, &wanted, again)?,
-        CheckFormat::Junit => junit::render(&reports, again).map_err(|e| Refusal::Words(e.to_string()))?,
-        CheckFormat::Tap => tap::render(&reports, again),
+        CheckFormat::Text => text::render(&checked, again, style::columns()),
+        CheckFormat::Json => json::render(&checked, again)?,
+        CheckFormat::Junit => junit::render(reports, again).map_err(|e| Refusal::Words(e.to_string()))?,
+        CheckFormat::Tap => tap::render(reports, again),
     };
-    let err = diagnostics::warnings(&warnings) + &refusals(&reports);
-    Ok(Output { out, err, status: status(&Counts::of(&reports)) })
+    let err = diagnostics::warnings(&warnings) + &refusals(reports);
+    Ok(Output { out, err, status: status(&Counts::of(reports)) })
+}
+
+/// How many cores this machine lets the program use.
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 /// What is wrong with the trials that could not be run.
@@ -96,6 +103,7 @@ fn read(file: PathBuf, args: &Check) -> Result<Trial, Box<Report>> {
             engines: Vec::new(),
             rows: Err(diagnostics),
             digest: None,
+            took: BTreeMap::new(),
         })
     })?;
     if let (Some(engine), Some(host)) = (args.engine, trial.topology.hosts.first_mut()) {

@@ -2,6 +2,7 @@
 
 use seatrial_core::engine::Engine;
 use seatrial_core::topology::trial::Lane;
+use seatrial_vmtests::report::Column;
 
 pub(crate) mod json;
 pub(crate) mod junit;
@@ -19,11 +20,12 @@ pub(crate) struct Again {
 
 impl Again {
     /// The command that runs a file's trial again, for a failure in a lane that repeats itself.
-    pub(crate) fn command(&self, lane: Lane, file: &str) -> Option<String> {
+    pub(crate) fn command(&self, column: Column, file: &str) -> Option<String> {
         let file = shlex::try_quote(file).ok()?;
         let engine = self.engine.map(|engine| format!(" --engine {engine}")).unwrap_or_default();
-        match lane {
-            Lane::Sim => Some(format!("seatrial check {file}{engine} --seed {}", self.seed)),
+        let kernel = column.kernel.map(|kernel| format!(" --kernel {kernel}")).unwrap_or_default();
+        match column.lane {
+            Lane::Sim => Some(format!("seatrial check {file}{engine}{kernel} --seed {}", self.seed)),
             Lane::Kernel | Lane::Vm | Lane::Docker => None,
         }
     }

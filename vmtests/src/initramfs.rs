@@ -38,7 +38,7 @@ const ETC: [(&str, &str); 5] = [
 ///
 /// # Errors
 /// A program, library, tool or module that cannot be read, with what to install.
-pub(crate) fn pack(program: &Path, modules: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn pack(program: &Path, modules: Option<&Path>) -> io::Result<Vec<u8>> {
     let mut archive = Archive::default();
     let mut files = elf::Files::new();
     let program = program.canonicalize()?;
@@ -59,7 +59,9 @@ pub(crate) fn pack(program: &Path, modules: &Path) -> io::Result<Vec<u8>> {
         elf::take(&mut files, &plugin)?;
     }
     files.iter().for_each(|(path, bytes)| archive.file(path, bytes));
-    for (number, module) in modules::modules(modules)?.into_iter().enumerate() {
+    let modules = modules.map_or_else(|| Ok(Vec::new()), modules::modules)?;
+    archive.folder(Path::new(MODULES));
+    for (number, module) in modules.into_iter().enumerate() {
         archive.file(&Path::new(MODULES).join(format!("{number:03}-{}.ko", module.name)), &module.code);
     }
     for (name, text) in ETC {

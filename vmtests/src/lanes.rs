@@ -1,13 +1,13 @@
 //! Where a trial can run: in the simulator, in namespaces of this machine, and in those of virtual machines; later against
 //! the real Engine.
 
-use std::io;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use seatrial_core::diagnostic::Diagnostics;
 use seatrial_core::engine::Version;
@@ -15,11 +15,12 @@ use seatrial_core::topology::trial::{Lane, Trial};
 use seatrial_sim::digest::Digest;
 use thiserror::Error;
 
-use crate::kernels::{self, HOW, Kernel};
-use crate::report::{Report, Row};
+use crate::kernels::{self, Wanted};
+use crate::report::{Checked, Column, Report, Row};
 use kernel::{Ground, Here};
-use vm::Elsewhere;
+use rows::Line;
 
+mod fleet;
 mod kernel;
 mod rows;
 mod sim;
@@ -43,12 +44,14 @@ pub struct LaneMissing {
 pub struct Means {
     /// A program that calls [`seatrial_core::linux::entry()`] first: stages and agents are made of it.
     pub program: PathBuf,
-    /// How many trials are run at one time where most of the time is spent waiting.
+    /// How many trials are run at one time on one kernel, where most of the time is spent waiting.
     pub jobs: NonZeroUsize,
     /// Where a simulated world's chance comes from.
     pub seed: u64,
-    /// The kernel that the simulator follows and that virtual machines run; without one 6.12, and the newest there is.
-    pub kernel: Option<Version>,
+    /// The kernels that the simulator follows and that virtual machines run; without one 6.12, and the newest there is.
+    pub kernels: Vec<Wanted>,
+    /// How many virtual machines run at one time.
+    pub machines: NonZeroUsize,
     /// How long a virtual machine may be silent before it is given up. Under emulation with all cores taken, a plan of many
     /// containers takes seconds.
     pub timeout: Duration,
@@ -65,7 +68,7 @@ pub fn available(lane: Lane, means: &Means) -> Result<(), LaneMissing> {
             Ok(()) => return Ok(()),
             Err(error) => error.to_string(),
         },
-        Lane::Vm => match vm::available().and_then(|()| bootable(means)) {
+        Lane::Vm => match vm::available().and_then(|()| kernels::find(&means.kernels)) {
             Ok(_) => return Ok(()),
             Err(error) => error.to_string(),
         },
@@ -74,119 +77,139 @@ pub fn available(lane: Lane, means: &Means) -> Result<(), LaneMissing> {
     Err(LaneMissing { lane, why })
 }
 
-/// The kernel that is to be booted.
-fn bootable(means: &Means) -> io::Result<Kernel> {
-    let kernels = kernels::list(None)?;
-    let kernel = match means.kernel {
-        Some(version) => kernels::of(&kernels, version),
-        None => kernels.last(),
-    };
-    let missing = || {
-        let have: Vec<String> = kernels.iter().map(|kernel| kernel.version.to_string()).collect();
-        let wanted = means.kernel.map_or_else(|| "at all".to_owned(), |version| version.to_string());
-        io::Error::other(format!("no kernel {wanted} among those that are here ({}); {HOW}", have.join(", ")))
-    };
-    kernel.cloned().ok_or_else(missing)
-}
-
-/// Runs trials in lanes that are available; the reports stand in the order of the trials.
+/// Runs trials in lanes that are available, on every kernel that is wanted.
 ///
 /// # Errors
-/// A kernel that does not come up.
-pub fn run(trials: &[Trial], lanes: &[Lane], means: &Means) -> Result<Vec<Report>, LaneMissing> {
-    let grounds = Grounds::of(lanes, means)?;
+/// Kernels of which none comes up.
+pub fn run(trials: &[Trial], lanes: &[Lane], means: &Means) -> Result<Checked, LaneMissing> {
+    let (fleet, mut ran) = thread::scope(|scope| {
+        let fleet = lanes.contains(&Lane::Vm).then(|| scope.spawn(|| fleet::run(trials, means)));
+        let ran = here(trials, lanes, means);
+        (fleet.map(|fleet| fleet.join().unwrap_or_else(|panic| resume_unwind(panic))), ran)
+    });
+    let mut machines = BTreeMap::new();
+    for (column, served) in fleet.transpose()?.into_iter().flatten() {
+        machines.insert(column, served.machine);
+        ran.push((column, served.ran));
+    }
+    ran.sort_by_key(|(column, _)| *column);
+    let columns: Vec<Column> = ran.iter().map(|(column, _)| *column).collect();
+    let mut ran: Vec<_> = ran.into_iter().map(|(column, ran)| (column, ran.into_iter())).collect();
+    let reports = trials.iter().map(|trial| {
+        let of_trial = ran.iter_mut().filter_map(|(column, ran)| Some((*column, ran.next()?)));
+        said(trial, of_trial.collect())
+    });
+    Ok(Checked { reports: reports.collect(), columns, machines })
+}
+
+/// Runs trials in the lanes that need no machine of their own, one lane after another.
+fn here(trials: &[Trial], lanes: &[Lane], means: &Means) -> Vec<(Column, Vec<Ran>)> {
+    let jobs = if lanes == [Lane::Sim] { NonZeroUsize::MIN } else { means.jobs };
+    let mut ran = Vec::new();
+    for lane in lanes {
+        match lane {
+            Lane::Sim => {
+                for kernel in followed(&means.kernels) {
+                    let work = |trial: &Trial| (sim::run(trial, means.seed, kernel), None);
+                    ran.push((Column { lane: *lane, kernel }, spread(trials, jobs, work)));
+                }
+            }
+            Lane::Kernel => {
+                let ground = Here(means.program.clone());
+                ran.push((Column::from(*lane), spread(trials, jobs, |trial| on(trial, &ground))));
+            }
+            Lane::Vm | Lane::Docker => {}
+        }
+    }
+    ran
+}
+
+/// The kernels that the simulator follows: its own, where nobody wants another.
+fn followed(wanted: &[Wanted]) -> Vec<Option<Version>> {
+    let mut versions: Vec<_> = wanted.iter().map(|one| Some(one.version())).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    if versions.is_empty() { vec![None] } else { versions }
+}
+
+/// Does something with each trial, some at one time; what comes of it stands in the order of the trials.
+fn spread<T: Send>(trials: &[Trial], jobs: NonZeroUsize, work: impl Fn(&Trial) -> T + Sync) -> Vec<T> {
     let next = AtomicUsize::new(0);
-    let work = || {
+    let worker = || {
         let mut done = Vec::new();
         while let Some((i, trial)) =
             Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, trials.get(i)?)))
         {
-            done.push((i, report(trial, lanes, means, &grounds)));
+            done.push((i, work(trial)));
         }
         done
     };
-    let jobs = if lanes == [Lane::Sim] { 1 } else { means.jobs.get() };
-    let mut done: Vec<(usize, Report)> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs.min(trials.len())).map(|_| scope.spawn(work)).collect();
+    let mut done: Vec<(usize, T)> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs.get().min(trials.len())).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().flat_map(|w| w.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     });
     done.sort_by_key(|(i, _)| *i);
-    Ok(done.into_iter().map(|(_, report)| report).collect())
-}
-
-/// Where stages are set.
-struct Grounds {
-    here: Here,
-    elsewhere: Option<Elsewhere>,
-}
-
-impl Grounds {
-    fn of(lanes: &[Lane], means: &Means) -> Result<Self, LaneMissing> {
-        let missing = |e: io::Error| LaneMissing { lane: Lane::Vm, why: e.to_string() };
-        let boot = || Elsewhere::boot(&bootable(means)?, &means.program, means.timeout);
-        let elsewhere = lanes.contains(&Lane::Vm).then(boot).transpose().map_err(missing)?;
-        Ok(Self { here: Here(means.program.clone()), elsewhere })
-    }
+    done.into_iter().map(|(_, came)| came).collect()
 }
 
 /// Runs a trial in the simulator, which needs nothing but a seed.
 #[must_use]
 pub fn simulate(trial: &Trial, seed: u64) -> Report {
-    said(trial, sim::run(trial, seed, None))
+    said(trial, vec![(Column::from(Lane::Sim), (sim::run(trial, seed, None), None))])
 }
 
-/// Runs a trial in lanes, one after another.
-fn report(trial: &Trial, lanes: &[Lane], means: &Means, grounds: &Grounds) -> Report {
-    let mut runs = Ok(Run::default());
-    for lane in lanes {
-        runs = runs.and_then(|runs| Ok(beside(runs, run_in(trial, *lane, means, grounds)?)));
-    }
-    said(trial, runs)
-}
-
-/// What came of a trial in some lanes: its rows, and what all simulated worlds come to.
+/// What came of a trial in one column: its lines, and what all simulated worlds come to.
 #[derive(Debug, Default)]
 struct Run {
-    rows: Vec<Row>,
+    lines: Vec<Line>,
     digest: Option<Digest>,
 }
 
-fn said(trial: &Trial, run: Result<Run, Diagnostics>) -> Report {
-    let (rows, digest) = match run {
-        Ok(Run { rows, digest }) => (Ok(rows), digest),
-        Err(wrong) => (Err(wrong), None),
-    };
-    Report {
+/// What came of a trial in one column, and how long it took; or what is wrong with the trial.
+type Ran = (Result<Run, Diagnostics>, Option<Duration>);
+
+/// Runs a trial on a kernel.
+#[expect(clippy::disallowed_methods, reason = "how long a kernel takes is of interest")]
+fn on(trial: &Trial, ground: &dyn Ground) -> Ran {
+    let began = Instant::now();
+    let run = kernel::run(trial, ground).map(|lines| Run { lines, digest: None });
+    (run, Some(began.elapsed()))
+}
+
+fn said(trial: &Trial, ran: Vec<(Column, Ran)>) -> Report {
+    let mut report = Report {
         file: trial.path.display().to_string(),
         title: trial.title.clone(),
         group: trial.group.clone(),
         engines: trial.topology.hosts.iter().map(|host| host.engine).collect(),
-        rows,
-        digest,
-    }
-}
-
-/// Runs a trial in a lane that is available.
-fn run_in(trial: &Trial, lane: Lane, means: &Means, grounds: &Grounds) -> Result<Run, Diagnostics> {
-    let on = |ground: &dyn Ground| Ok(Run { rows: kernel::run(trial, ground)?, digest: None });
-    match lane {
-        Lane::Sim => sim::run(trial, means.seed, means.kernel),
-        Lane::Kernel => on(&grounds.here),
-        Lane::Vm => grounds.elsewhere.as_ref().map_or_else(|| Ok(Run::default()), |vm| on(vm)),
-        Lane::Docker => Ok(Run::default()),
-    }
-}
-
-/// Puts one lane's verdicts beside another's: the same line of the trial is the same row.
-fn beside(mut run: Run, more: Run) -> Run {
-    for row in more.rows {
-        match run.rows.iter_mut().find(|r| r.at == row.at && r.asked == row.asked) {
-            Some(same) => {
-                same.verdicts.extend(row.verdicts);
-                same.outcomes.extend(row.outcomes);
+        rows: Ok(Vec::new()),
+        digest: None,
+        took: BTreeMap::new(),
+    };
+    for (column, (run, took)) in ran {
+        match (&mut report.rows, run) {
+            (Ok(rows), Ok(run)) => {
+                report.digest = report.digest.or(run.digest);
+                report.took.extend(took.map(|took| (column, took)));
+                run.lines.into_iter().for_each(|line| beside(rows, column, line));
             }
-            None => run.rows.push(row),
+            (Ok(_), Err(wrong)) => report.rows = Err(wrong),
+            (Err(_), _) => {}
         }
     }
-    Run { digest: run.digest.or(more.digest), ..run }
+    report
+}
+
+/// Puts one column's verdict beside another's: the same line of the trial is the same row.
+fn beside(rows: &mut Vec<Row>, column: Column, Line { at, asked, expected, came: (verdict, outcome) }: Line) {
+    let known = rows.iter().position(|row| row.at == at && row.asked == asked);
+    let verdicts = BTreeMap::from([(column, verdict)]);
+    let outcomes = outcome.into_iter().map(|outcome| (column, outcome)).collect();
+    match known.and_then(|known| rows.get_mut(known)) {
+        Some(row) => {
+            row.verdicts.extend(verdicts);
+            row.outcomes.extend::<BTreeMap<_, _>>(outcomes);
+        }
+        None => rows.push(Row { at, asked, expected, verdicts, outcomes }),
+    }
 }

@@ -123,7 +123,7 @@ impl Machine {
     /// # Errors
     /// What could not be read or run, or why nothing came of it, with the end of the console.
     pub(crate) fn boot(kernel: &Kernel, program: &Path, limit: Duration) -> io::Result<Self> {
-        let initramfs = in_memory(&initramfs::pack(program, &kernel.modules)?)?;
+        let initramfs = in_memory(&initramfs::pack(program, kernel.modules.as_deref())?)?;
         let (port, theirs) = UnixStream::pair()?;
         let (console, output) = io::pipe()?;
         let process = command(kernel, &initramfs, theirs.into(), output)?
@@ -155,6 +155,11 @@ impl Machine {
                 Err(io::Error::other(format!("kernel {}: {why}{}", kernel.version, shared.tail())))
             }
         }
+    }
+
+    /// What the guest said when it came up.
+    pub(crate) const fn hello(&self) -> &Hello {
+        &self.hello
     }
 
     /// A number for a stage to come.

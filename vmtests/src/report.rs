@@ -1,14 +1,65 @@
-//! What came of trials: one row an expectation, one verdict a lane.
+//! What came of trials: one row an expectation, one verdict a column; a column is a lane, or a lane on one of several
+//! kernels.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use seatrial_core::diagnostic::{At, Diagnostics};
-use seatrial_core::engine::Engine;
+use seatrial_core::engine::{Engine, Version};
 use seatrial_core::probe::Outcome;
 use seatrial_core::topology::trial::Lane;
 use seatrial_sim::digest::Digest;
 use seatrial_sim::trace::Trace;
+
+/// Where a trial was run: a lane, and the kernel where it is one of several. Written `sim`, `vm 6.12`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Column {
+    /// The lane.
+    pub lane: Lane,
+    /// The kernel that was booted, or that the simulator was told to follow.
+    pub kernel: Option<Version>,
+}
+
+impl From<Lane> for Column {
+    fn from(lane: Lane) -> Self {
+        Self { lane, kernel: None }
+    }
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.lane.as_str())?;
+        self.kernel.iter().try_for_each(|kernel| write!(f, " {kernel}"))
+    }
+}
+
+/// All that came of a run.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// Where trials were run, in order.
+    pub columns: Vec<Column>,
+    /// What came of the trials, in the order they were given.
+    pub reports: Vec<Report>,
+    /// The virtual machines, by the column they served.
+    pub machines: BTreeMap<Column, Machine>,
+}
+
+/// A virtual machine that served a column; why there is none, where it did not come up.
+pub type Machine = Result<Up, String>;
+
+/// A virtual machine that came up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Up {
+    /// The kernel's release: `6.12.118+deb13-cloud-amd64`.
+    pub release: String,
+    /// From the start to its first word.
+    pub boot: Duration,
+    /// From its first word to the end of the last trial.
+    pub served: Duration,
+    /// Modules that would not be loaded, each with the kernel's word.
+    pub refused: Vec<String>,
+}
 
 /// What came of one trial.
 #[derive(Debug, Clone)]
@@ -25,9 +76,11 @@ pub struct Report {
     pub rows: Result<Vec<Row>, Diagnostics>,
     /// All that happened in the simulator, where it was run there: two runs of one seed have the same.
     pub digest: Option<Digest>,
+    /// How long it took, where a kernel ran it: the simulator has no clock.
+    pub took: BTreeMap<Column, Duration>,
 }
 
-/// One expectation and what came of it in every lane it was run in.
+/// One expectation and what came of it in every column it was run in.
 #[derive(Debug, Clone)]
 pub struct Row {
     /// Where it was written.
@@ -37,13 +90,13 @@ pub struct Row {
     /// What must come of it: `reaches web:80`, `is web1`; nothing for a step that only changes something.
     pub expected: String,
     /// What came of it.
-    pub verdicts: BTreeMap<Lane, Verdict>,
-    /// The whole of it, of a question: what an expectation leaves out is compared between lanes all the same.
-    pub outcomes: BTreeMap<Lane, Outcome>,
+    pub verdicts: BTreeMap<Column, Verdict>,
+    /// The whole of it, of a question: what an expectation leaves out is compared between columns all the same.
+    pub outcomes: BTreeMap<Column, Outcome>,
 }
 
 impl Row {
-    /// Whether two lanes answer one question otherwise. What depends on the unknown in one may be either in another.
+    /// Whether two columns answer one question otherwise. What depends on the unknown in one may be either in another.
     #[must_use]
     pub fn lanes_differ(&self) -> bool {
         let mut known = self.outcomes.values().filter(|o| !matches!(o, Outcome::Depends { .. }));
@@ -51,7 +104,7 @@ impl Row {
     }
 }
 
-/// What came of an expectation in a lane.
+/// What came of an expectation in a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// What was expected.
@@ -75,7 +128,7 @@ pub enum Verdict {
     },
 }
 
-/// How many rows came to which verdict, over all lanes.
+/// How many rows came to which verdict, over all columns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Rows that held.

@@ -9,7 +9,9 @@ use std::time::Duration;
 use seatrial_core::topology::compose::Options;
 use seatrial_core::topology::trial::{self, Lane, Trial};
 use seatrial_vmtests::lanes::{self, Means};
-use seatrial_vmtests::report::{Counts, Report, Row, Verdict};
+use seatrial_vmtests::report::{Column, Counts, Report, Row, Verdict};
+
+const SIM: Column = Column { lane: Lane::Sim, kernel: None };
 
 /// A trial of `web`, published on 8080, and whatever else `rest` says.
 fn trial(rest: &str) -> Trial {
@@ -26,7 +28,7 @@ fn rows(rest: &str) -> Vec<Row> {
 }
 
 fn verdicts(rest: &str) -> Vec<Verdict> {
-    rows(rest).into_iter().map(|mut row| row.verdicts.remove(&Lane::Sim).unwrap()).collect()
+    rows(rest).into_iter().map(|mut row| row.verdicts.remove(&SIM).unwrap()).collect()
 }
 
 #[test]
@@ -79,7 +81,7 @@ fn what_is_not_meant_for_this_place_is_skipped_with_the_reason() {
     let [Row { asked, expected, verdicts, .. }] = entry.as_slice() else { panic!("{entry:?}") };
     assert_eq!((asked.as_str(), expected.as_str()), ("laptop -> 203.0.113.10:8080/tcp", "dropped"));
     assert!(
-        matches!(&verdicts[&Lane::Sim], Verdict::Skipped { reason } if reason.contains("meant for lane kernel;"))
+        matches!(&verdicts[&SIM], Verdict::Skipped { reason } if reason.contains("meant for lane kernel;"))
     );
 }
 
@@ -91,10 +93,7 @@ fn the_alternative_that_fits_is_run() {
          \x20 - { then: laptop -> 203.0.113.10:8080/tcp reaches web:80 }",
     );
     assert_eq!(rows.len(), 1);
-    assert_eq!(
-        (rows[0].expected.as_str(), &rows[0].verdicts[&Lane::Sim]),
-        ("reaches web:80", &Verdict::Held)
-    );
+    assert_eq!((rows[0].expected.as_str(), &rows[0].verdicts[&SIM]), ("reaches web:80", &Verdict::Held));
 }
 
 #[test]
@@ -125,7 +124,8 @@ fn a_lane_that_is_not_built_says_what_is_missing() {
         program: PathBuf::from("/proc/self/exe"),
         jobs: NonZeroUsize::MIN,
         seed: lanes::SEED,
-        kernel: None,
+        kernels: Vec::new(),
+        machines: NonZeroUsize::MIN,
         timeout: Duration::from_secs(1),
     };
     let missing = lanes::available(Lane::Docker, &means).unwrap_err();
@@ -142,6 +142,7 @@ fn counts_say_what_was_not_proved() {
         engines: Vec::new(),
         rows,
         digest: None,
+        took: BTreeMap::new(),
     };
     let all = rows("expect: [ 'web has own network', 'web has own ipc', 'web hostname is x' ]");
     assert_eq!(Counts::of(&[report(Ok(all))]).to_string(), "2 held, 1 failed");

@@ -11,7 +11,7 @@ use seatrial_core::topology::compose::Options;
 use seatrial_core::topology::files::Files;
 use seatrial_core::topology::trial::{self, Lane};
 use seatrial_vmtests::lanes;
-use seatrial_vmtests::report::{Report, Verdict};
+use seatrial_vmtests::report::{Column, Report, Verdict};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
@@ -52,7 +52,7 @@ fn broken(report: &Report) -> Vec<String> {
     };
     let mut broken = Vec::new();
     for row in rows {
-        match &row.verdicts[&Lane::Sim] {
+        match &row.verdicts[&Column::from(Lane::Sim)] {
             Verdict::Held | Verdict::Skipped { .. } => {}
             Verdict::Failed { got, .. } => broken.push(format!("{} {}: got {got}", row.at, row.asked)),
             Verdict::Unsupported { what } => broken.push(format!("{} {}: cannot: {what}", row.at, row.asked)),

@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 
 use seatrial_core::diagnostic::{At, Diagnostic};
-use seatrial_core::topology::trial::Lane;
 use seatrial_sim::trace::Trace;
-use seatrial_vmtests::report::{Counts, Report, Row, Verdict};
+use seatrial_vmtests::report::{Checked, Column, Counts, Machine, Report, Row, Verdict};
 use serde::Serialize;
 
 use crate::format::Again;
@@ -19,15 +18,28 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 struct Document<'a> {
     /// The version of the program.
     seatrial: &'a str,
-    /// The lanes they were run in.
-    lanes: Vec<&'a str>,
+    /// The columns they were run in: a lane's name, with the kernel's version where one was asked for: `vm 6.12`.
+    lanes: Vec<String>,
     /// The seed of lane sim.
     seed: u64,
     /// The trials, in the order they were run.
     trials: Vec<Trial<'a>>,
-    /// How many expectations came to which verdict, over all lanes; `differ` counts those that lanes answer otherwise,
+    /// The virtual machines, by column.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    machines: BTreeMap<String, Guest<'a>>,
+    /// How many expectations came to which verdict, over all columns; `differ` counts those that lanes answer otherwise,
     /// and `refused` trials.
     counts: BTreeMap<&'a str, usize>,
+}
+
+/// A virtual machine.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Guest<'a> {
+    /// It came up: its kernel's release, the seconds to its first word and from then on, and modules it would not load.
+    Up { release: &'a str, boot_seconds: f64, served_seconds: f64, refused_modules: &'a [String] },
+    /// It did not.
+    Lost { error: &'a str },
 }
 
 /// What came of one trial: it has `expectations`, or `errors` where it was refused.
@@ -42,6 +54,9 @@ struct Trial<'a> {
     /// All that happened in lane sim, as 32 hexadecimal digits: two runs of one seed have the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<String>,
+    /// How many seconds it took, by column, where a kernel ran it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    seconds: BTreeMap<String, f64>,
     /// What must hold, in the order it was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     expectations: Option<Vec<Expectation<'a>>>,
@@ -59,8 +74,8 @@ struct Expectation<'a> {
     asked: &'a str,
     /// What must come of it: `reaches web:80`; empty for a step that only changes something.
     expected: &'a str,
-    /// What came of it, by lane.
-    lanes: BTreeMap<&'a str, Outcome<'a>>,
+    /// What came of it, by column.
+    lanes: BTreeMap<String, Outcome<'a>>,
 }
 
 /// What came of a line in a lane: `verdict` says which of these.
@@ -132,13 +147,15 @@ impl From<&Diagnostic> for Error {
 }
 
 /// All reports as one document.
-pub(crate) fn render(reports: &[Report], lanes: &[Lane], again: Again) -> Result<String, serde_json::Error> {
+pub(crate) fn render(checked: &Checked, again: Again) -> Result<String, serde_json::Error> {
+    let Checked { columns, reports, machines } = checked;
     let counts = Counts::of(reports);
     pretty(&Document {
         seatrial: VERSION,
-        lanes: lanes.iter().map(|l| l.as_str()).collect(),
+        lanes: columns.iter().map(Column::to_string).collect(),
         seed: again.seed,
         trials: reports.iter().map(|report| trial(report, again)).collect(),
+        machines: machines.iter().map(|(column, machine)| (column.to_string(), guest(machine))).collect(),
         counts: BTreeMap::from([
             ("held", counts.held),
             ("failed", counts.failed),
@@ -155,19 +172,32 @@ pub(crate) fn pretty(document: &impl Serialize) -> Result<String, serde_json::Er
     Ok(serde_json::to_string_pretty(document)? + "\n")
 }
 
+fn guest(machine: &Machine) -> Guest<'_> {
+    match machine {
+        Ok(up) => Guest::Up {
+            release: &up.release,
+            boot_seconds: up.boot.as_secs_f64(),
+            served_seconds: up.served.as_secs_f64(),
+            refused_modules: &up.refused,
+        },
+        Err(error) => Guest::Lost { error },
+    }
+}
+
 fn trial(report: &Report, again: Again) -> Trial<'_> {
-    let expectation = |row| expectation(row, |lane| again.command(lane, &report.file));
+    let expectation = |row| expectation(row, |column| again.command(column, &report.file));
     Trial {
         file: &report.file,
         title: &report.title,
         group: &report.group,
         digest: report.digest.map(|digest| digest.to_string()),
+        seconds: report.took.iter().map(|(column, took)| (column.to_string(), took.as_secs_f64())).collect(),
         expectations: report.rows.as_ref().ok().map(|rows| rows.iter().map(expectation).collect()),
         errors: report.rows.as_ref().err().map(|errors| errors.0.iter().map(Error::from).collect()),
     }
 }
 
-fn expectation(row: &Row, again: impl Fn(Lane) -> Option<String>) -> Expectation<'_> {
+fn expectation(row: &Row, again: impl Fn(Column) -> Option<String>) -> Expectation<'_> {
     Expectation {
         at: (&row.at).into(),
         asked: &row.asked,
@@ -175,7 +205,7 @@ fn expectation(row: &Row, again: impl Fn(Lane) -> Option<String>) -> Expectation
         lanes: row
             .verdicts
             .iter()
-            .map(|(lane, verdict)| (lane.as_str(), lived(verdict, again(*lane))))
+            .map(|(column, verdict)| (column.to_string(), lived(verdict, again(*column))))
             .collect(),
     }
 }

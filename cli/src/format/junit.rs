@@ -1,9 +1,8 @@
-//! Trials as JUnit's XML: a suite a trial, a case an expectation and lane.
+//! Trials as JUnit's XML: a suite a trial, a case an expectation and column.
 
 use quick_junit::{NonSuccessKind, SerializeError, TestCase, TestCaseStatus, TestSuite};
 use seatrial_core::diagnostic::Diagnostics;
-use seatrial_core::topology::trial::Lane;
-use seatrial_vmtests::report::{Report, Row, Verdict};
+use seatrial_vmtests::report::{Column, Report, Row, Verdict};
 
 use crate::format::Again;
 
@@ -18,21 +17,27 @@ fn suite(report: &Report, again: Again) -> TestSuite {
     let mut suite = TestSuite::new(&report.file);
     suite.add_property(("title", report.title.as_str()));
     suite.add_property(("group", report.group.as_str()));
+    for (column, took) in &report.took {
+        suite.add_property((format!("seconds {column}"), format!("{:.3}", took.as_secs_f64())));
+    }
+    if !report.took.is_empty() {
+        suite.set_time(report.took.values().sum());
+    }
     match &report.rows {
         Ok(rows) => suite.add_test_cases(rows.iter().flat_map(|row| {
-            row.verdicts.iter().map(move |(lane, verdict)| case(report, row, *lane, verdict, again))
+            row.verdicts.iter().map(move |(column, verdict)| case(report, row, *column, verdict, again))
         })),
         Err(diagnostics) => suite.add_test_case(refused(report, diagnostics)),
     };
     suite
 }
 
-fn case(report: &Report, row: &Row, lane: Lane, verdict: &Verdict, again: Again) -> TestCase {
+fn case(report: &Report, row: &Row, column: Column, verdict: &Verdict, again: Again) -> TestCase {
     let status = match verdict {
         Verdict::Held => TestCaseStatus::success(),
         Verdict::Failed { got, trace } => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            let again = again.command(lane, &report.file).map(|command| format!("again: {command}\n"));
+            let again = again.command(column, &report.file).map(|command| format!("again: {command}\n"));
             let journey = format!("{}\n{trace}{}", row.at, again.unwrap_or_default());
             status.set_message(format!("got: {got}")).set_description(journey);
             status
@@ -44,7 +49,7 @@ fn case(report: &Report, row: &Row, lane: Lane, verdict: &Verdict, again: Again)
         }
     };
     let mut case = TestCase::new(format!("{} {}", row.asked, row.expected).trim_end(), status);
-    case.set_classname(format!("{}.{lane}", report.group));
+    case.set_classname(format!("{}.{column}", report.group));
     case
 }
 

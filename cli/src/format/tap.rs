@@ -1,4 +1,5 @@
-//! Trials in the Test Anything Protocol, version 14: a test point an expectation and lane.
+//! Trials in the Test Anything Protocol, version 14: a test point an expectation and column; how long a trial took is a
+//! comment.
 
 use std::fmt::Write as _;
 
@@ -12,6 +13,11 @@ pub(crate) fn render(reports: &[Report], again: Again) -> String {
     let mut out = format!("TAP version 14\n1..{}\n", points.len());
     for (i, point) in points.iter().enumerate() {
         out += &point.replacen("ok -", &format!("ok {} -", i + 1), 1);
+    }
+    for report in reports {
+        for (column, took) in &report.took {
+            let _ = writeln!(out, "# {} [{column}] {:.3} s", report.file, took.as_secs_f64());
+        }
     }
     out
 }
@@ -27,13 +33,14 @@ fn points(report: &Report, again: Again) -> Vec<String> {
 }
 
 fn row_points(report: &Report, row: &Row, again: Again) -> Vec<String> {
-    let name = |lane| escape(format!("{} [{lane}] {} {}", report.file, row.asked, row.expected).trim_end());
-    let point = |(lane, verdict): (&_, &Verdict)| {
-        let name: String = name(*lane);
+    let name =
+        |column| escape(format!("{} [{column}] {} {}", report.file, row.asked, row.expected).trim_end());
+    let point = |(column, verdict): (&_, &Verdict)| {
+        let name: String = name(*column);
         match verdict {
             Verdict::Held => format!("ok - {name}\n"),
             Verdict::Failed { got, trace } => {
-                let again = again.command(*lane, &report.file).map(|command| format!("again: {command}\n"));
+                let again = again.command(*column, &report.file).map(|command| format!("again: {command}\n"));
                 let what = format!("{}\ngot: {got}\n{trace}{}", row.at, again.unwrap_or_default());
                 format!("not ok - {name}\n{}", block("failed", &what))
             }

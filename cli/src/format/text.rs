@@ -1,22 +1,22 @@
-//! Trials for a person: a row an expectation, a column a lane, and the journey under a row that failed.
+//! Trials for a person: a row an expectation, a column a lane or one of its kernels, and the journey under a row that failed.
 
 use std::fmt::Write as _;
 
 use seatrial_core::engine::Engine;
-use seatrial_core::topology::trial::Lane;
-use seatrial_vmtests::report::{Counts, Report, Row, Verdict};
+use seatrial_vmtests::report::{Checked, Column, Counts, Machine, Report, Row, Verdict};
 
 use crate::diagnostics;
 use crate::format::Again;
 use crate::style::{self, BAD, DOUBT, FAINT, GOOD, HEAD, pad, paint, width};
 
-/// Columns of one lane.
-const LANE: usize = 8;
+/// How wide a column is at least.
+const COLUMN: usize = 8;
 /// The widest question that outcomes are still lined up behind.
 const ASKED: usize = 44;
 
 /// All reports, then the counts; nothing where no trial could be run: standard error says it all.
-pub(crate) fn render(reports: &[Report], lanes: &[Lane], again: Again, columns: usize) -> String {
+pub(crate) fn render(checked: &Checked, again: Again, columns: usize) -> String {
+    let Checked { columns: lanes, reports, machines } = checked;
     let mut out = String::new();
     if reports.iter().all(|report| report.rows.is_err()) {
         return out;
@@ -27,7 +27,7 @@ pub(crate) fn render(reports: &[Report], lanes: &[Lane], again: Again, columns: 
         }
         let _ = writeln!(out, "{}", paint(FAINT, &report.file));
         match &report.rows {
-            Ok(rows) => table(&mut out, rows, lanes, columns, |lane| again.command(lane, &report.file)),
+            Ok(rows) => table(&mut out, rows, lanes, columns, |column| again.command(column, &report.file)),
             Err(diagnostics) => {
                 let _ = writeln!(
                     out,
@@ -42,6 +42,7 @@ pub(crate) fn render(reports: &[Report], lanes: &[Lane], again: Again, columns: 
     let counts = Counts::of(reports);
     let style = if counts.failed + counts.refused + counts.differ > 0 { BAD } else { GOOD };
     out += &paint(FAINT, &engines(reports));
+    machines.iter().for_each(|(column, machine)| out += &guest(*column, machine));
     let _ = writeln!(out, "{}", paint(style, &format!("{trials}: {counts}")));
     out
 }
@@ -55,19 +56,32 @@ fn engines(reports: &[Report]) -> String {
     lines.collect()
 }
 
+/// What a virtual machine was, and how long it took.
+fn guest(column: Column, machine: &Machine) -> String {
+    match machine {
+        Ok(up) => {
+            let (boot, served) = (up.boot.as_secs_f64(), up.served.as_secs_f64());
+            paint(FAINT, &format!("{column}: {}, up after {boot:.1} s, served {served:.1} s", up.release))
+                + "\n"
+        }
+        Err(why) => paint(BAD, &format!("{column}: {why}")) + "\n",
+    }
+}
+
 fn table(
     out: &mut String,
     rows: &[Row],
-    lanes: &[Lane],
+    lanes: &[Column],
     columns: usize,
-    again: impl Fn(Lane) -> Option<String>,
+    again: impl Fn(Column) -> Option<String>,
 ) {
-    let head: String = lanes.iter().map(|lane| pad(lane.as_str(), LANE)).collect();
+    let wide = |lane: &Column| COLUMN.max(width(&lane.to_string()) + 1);
+    let head: String = lanes.iter().map(|lane| pad(&lane.to_string(), wide(lane))).collect();
     let _ = writeln!(out, "  {}", paint(FAINT, head.trim_end()));
     let asked = rows.iter().map(|row| width(&row.asked)).filter(|w| *w <= ASKED).max().unwrap_or(0);
     for row in rows {
-        let marks: String = lanes.iter().map(|lane| mark(row.verdicts.get(lane))).collect();
-        let left = 2 + LANE * lanes.len();
+        let marks: String = lanes.iter().map(|lane| mark(row.verdicts.get(lane), wide(lane))).collect();
+        let left = 2 + lanes.iter().map(wide).sum::<usize>();
         let line = format!("{}  {}", pad(&row.asked, asked), row.expected);
         if left + width(&line) <= columns {
             let _ = writeln!(out, "  {marks}{}", line.trim_end());
@@ -85,7 +99,7 @@ fn table(
     }
 }
 
-fn mark(verdict: Option<&Verdict>) -> String {
+fn mark(verdict: Option<&Verdict>, columns: usize) -> String {
     let (style, word) = match verdict {
         Some(Verdict::Held) => (GOOD, "ok"),
         Some(Verdict::Failed { .. }) => (BAD, "FAILED"),
@@ -93,16 +107,16 @@ fn mark(verdict: Option<&Verdict>) -> String {
         Some(Verdict::Unsupported { .. }) => (DOUBT, "cannot"),
         None => (FAINT, "-"),
     };
-    paint(style, &pad(word, LANE))
+    paint(style, &pad(word, columns))
 }
 
 /// What stands under a row: why it failed, or why it was not run.
 fn under(
     row: &Row,
-    lane: Lane,
+    lane: Column,
     name_lane: bool,
     columns: usize,
-    again: &impl Fn(Lane) -> Option<String>,
+    again: &impl Fn(Column) -> Option<String>,
 ) -> String {
     let prefix = if name_lane { format!("{lane}: ") } else { String::new() };
     let say =

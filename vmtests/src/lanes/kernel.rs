@@ -12,11 +12,8 @@ use seatrial_core::probe::{Change, Expectation, Outcome, Step};
 use seatrial_core::topology::trial::{Lane, Place, Trial};
 use seatrial_sim::trace::Trace;
 
-use super::rows::{Slot, Slots, wrong};
-use crate::report::{Row, Verdict};
-
-/// What came of a line: the verdict, and the whole answer where it was a question.
-type Came = (Verdict, Option<Outcome>);
+use super::rows::{Came, Line, Slot, Slots, wrong};
+use crate::report::Verdict;
 
 /// A machine on which stages can be set.
 pub(super) trait Ground {
@@ -83,29 +80,26 @@ pub(super) fn available(program: &Path) -> Result<(), Error> {
 }
 
 /// Runs a trial: all its expectations at one time on one stage, its steps on another.
-pub(super) fn run(trial: &Trial, ground: &dyn Ground) -> Result<Vec<Row>, Diagnostics> {
+pub(super) fn run(trial: &Trial, ground: &dyn Ground) -> Result<Vec<Line>, Diagnostics> {
     let place = ground.place(trial);
     let slots = Slots::of(trial, &place);
     if slots.is_idle() {
-        return Ok(slots.idle_rows(&place));
+        return Ok(slots.idle());
     }
     let (planner, plan) = Planner::new(&trial.topology)?;
     plan::check::check(&plan).map_err(|faults| wrong(trial, &faults))?;
-    let mut rows = expectations(&slots.expect, &place, || ground.set(&plan));
-    rows.extend(steps(&slots.steps, &place, planner, || ground.set(&plan)));
+    let mut rows = expectations(&slots.expect, || ground.set(&plan));
+    rows.extend(steps(&slots.steps, planner, || ground.set(&plan)));
     Ok(rows)
 }
 
 fn expectations<'g>(
     slots: &[Slot<'_, Expectation>],
-    place: &Place,
     set: impl FnOnce() -> Result<Box<dyn Standing + 'g>, Error>,
-) -> Vec<Row> {
+) -> Vec<Line> {
     let meant: Vec<&Slot<'_, Expectation>> = slots.iter().filter(|slot| slot.skipped.is_none()).collect();
     let mut came = if meant.is_empty() { Vec::new() } else { all(&meant, set) }.into_iter();
-    let row = |slot: &Slot<'_, Expectation>| {
-        slot.skip(place).or_else(|| came.next().map(|came| slot.row(place, came)))
-    };
+    let row = |slot: &Slot<'_, Expectation>| slot.skip().or_else(|| came.next().map(|came| slot.ran(came)));
     slots.iter().filter_map(row).collect()
 }
 
@@ -163,16 +157,15 @@ fn failed(error: &Error) -> Verdict {
 
 fn steps<'g>(
     slots: &[Slot<'_, Step>],
-    place: &Place,
     planner: Planner,
     set: impl FnOnce() -> Result<Box<dyn Standing + 'g>, Error>,
-) -> Vec<Row> {
+) -> Vec<Line> {
     if slots.iter().all(|slot| slot.skipped.is_some()) {
-        return slots.iter().filter_map(|slot| slot.skip(place)).collect();
+        return slots.iter().filter_map(|slot| slot.skip()).collect();
     }
     let mut voyage = set().map(|stage| Voyage { stage, planner, now_ms: 0 }).map_err(|error| failed(&error));
     let row = |slot: &Slot<'_, Step>| {
-        slot.skip(place).unwrap_or_else(|| {
+        slot.skip().unwrap_or_else(|| {
             let came = match &mut voyage {
                 Ok(under_way) => under_way.step(&slot.line.line),
                 Err(verdict) => (verdict.clone(), None),
@@ -184,7 +177,7 @@ fn steps<'g>(
                 let reason = format!("a step before it could not be made: {reason}");
                 voyage = Err(Verdict::Skipped { reason });
             }
-            slot.row(place, came)
+            slot.ran(came)
         })
     };
     slots.iter().map(row).collect()

@@ -1,13 +1,27 @@
 //! What a trial means at a place: its lines, each to be run there or skipped with the reason.
 
-use std::collections::BTreeMap;
-
 use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics};
 use seatrial_core::plan::check::Fault;
 use seatrial_core::probe::{Expectation, Outcome, Step};
 use seatrial_core::topology::trial::{Entry, Place, Trial, When, Written};
 
-use crate::report::{Row, Verdict};
+use crate::report::Verdict;
+
+/// What came of a line: the verdict, and the whole answer where it was a question.
+pub(super) type Came = (Verdict, Option<Outcome>);
+
+/// A line of a trial that has been run, or skipped.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Where it was written.
+    pub(super) at: At,
+    /// What was asked or done.
+    pub(super) asked: String,
+    /// What must come of it.
+    pub(super) expected: String,
+    /// What came of it.
+    pub(super) came: Came,
+}
 
 /// A line of a trial.
 pub(super) struct Slot<'t, T> {
@@ -44,26 +58,24 @@ impl<'t> Slots<'t> {
         self.expect.iter().all(|s| s.skipped.is_some()) && self.steps.iter().all(|s| s.skipped.is_some())
     }
 
-    /// The rows where nothing is run.
-    pub(super) fn idle_rows(&self, place: &Place) -> Vec<Row> {
-        let expect = self.expect.iter().filter_map(|slot| slot.skip(place));
-        expect.chain(self.steps.iter().filter_map(|slot| slot.skip(place))).collect()
+    /// What comes of it where nothing is run.
+    pub(super) fn idle(&self) -> Vec<Line> {
+        let expect = self.expect.iter().filter_map(Slot::skip);
+        expect.chain(self.steps.iter().filter_map(Slot::skip)).collect()
     }
 }
 
 impl<T: Said> Slot<'_, T> {
-    /// The line's row, with what came of it.
-    pub(super) fn row(&self, place: &Place, (verdict, outcome): (Verdict, Option<Outcome>)) -> Row {
+    /// The line, with what came of it.
+    pub(super) fn ran(&self, came: Came) -> Line {
         let (asked, expected) = self.line.line.said();
-        let outcomes = outcome.into_iter().map(|outcome| (place.lane, outcome)).collect();
-        let verdicts = BTreeMap::from([(place.lane, verdict)]);
-        Row { at: self.line.at.clone(), asked, expected, verdicts, outcomes }
+        Line { at: self.line.at.clone(), asked, expected, came }
     }
 
-    /// The row of a line that is not meant.
-    pub(super) fn skip(&self, place: &Place) -> Option<Row> {
+    /// The line, where it is not meant.
+    pub(super) fn skip(&self) -> Option<Line> {
         let reason = self.skipped.clone()?;
-        Some(self.row(place, (Verdict::Skipped { reason }, None)))
+        Some(self.ran((Verdict::Skipped { reason }, None)))
     }
 }
 

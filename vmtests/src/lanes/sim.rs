@@ -12,7 +12,7 @@ use seatrial_sim::trace::{Event, SILENCE, Trace};
 use seatrial_sim::world::{Answer, World};
 
 use super::Run;
-use super::rows::{Slot, Slots, wrong};
+use super::rows::{Came, Slot, Slots, wrong};
 use crate::report::Verdict;
 
 /// The kernel whose source the simulator follows.
@@ -25,7 +25,7 @@ pub(super) fn run(trial: &Trial, seed: u64, kernel: Option<Version>) -> Result<R
     let place = Place { engine: engine.version, kernel, lane: Lane::Sim };
     let slots = Slots::of(trial, &place);
     if slots.is_idle() {
-        return Ok(Run { rows: slots.idle_rows(&place), digest: None });
+        return Ok(Run { lines: slots.idle(), digest: None });
     }
     let (planner, plan) = Planner::new(&trial.topology)?;
     plan::check::check(&plan).map_err(|faults| wrong(trial, &faults))?;
@@ -39,27 +39,22 @@ pub(super) fn run(trial: &Trial, seed: u64, kernel: Option<Version>) -> Result<R
         }
         Err(what) => (Verdict::Unsupported { what }, None),
     };
-    let mut rows = Vec::new();
+    let mut lines = Vec::new();
     for slot in &slots.expect {
-        let row = slot.skip(&place).unwrap_or_else(|| slot.row(&place, fresh(&slot.line.line)));
-        rows.push(row);
+        lines.push(slot.skip().unwrap_or_else(|| slot.ran(fresh(&slot.line.line))));
     }
     let mut voyage = world.map(|world| Voyage { world, planner });
-    let step = |slot: &Slot<'_, Step>| {
-        slot.skip(&place).unwrap_or_else(|| slot.row(&place, go(&mut voyage, &slot.line.line)))
-    };
-    rows.extend(slots.steps.iter().map(step));
+    let step =
+        |slot: &Slot<'_, Step>| slot.skip().unwrap_or_else(|| slot.ran(go(&mut voyage, &slot.line.line)));
+    lines.extend(slots.steps.iter().map(step));
     digests.extend(voyage.ok().map(|voyage| voyage.world.digest()));
-    Ok(Run { rows, digest: Some(Digest::of(digests)) })
+    Ok(Run { lines, digest: Some(Digest::of(digests)) })
 }
 
 /// The simulator's kernel that a version behaves as.
 fn model(version: Version) -> Kernel {
     if version < KERNEL { Kernel::V6_1 } else { Kernel::V6_12 }
 }
-
-/// What came of a line: the verdict, and the whole answer where it was a question.
-type Came = (Verdict, Option<Outcome>);
 
 /// Makes a step. What comes after one that was not made would be asked of another world.
 fn go(voyage: &mut Result<Voyage, String>, step: &Step) -> Came {

@@ -11,7 +11,7 @@ use seatrial_core::plan::{Plan, PlanOp};
 use seatrial_core::topology::trial::{Lane, Place, Trial};
 
 use super::kernel::{Ground, Standing, engine};
-use crate::channel::What;
+use crate::channel::{Hello, What};
 use crate::kernels::Kernel;
 use crate::qemu::{self, Machine};
 
@@ -35,6 +35,24 @@ impl Elsewhere {
     pub(super) fn boot(kernel: &Kernel, program: &Path, limit: Duration) -> io::Result<Self> {
         let machine = Machine::boot(kernel, program, limit)?;
         Ok(Self { machine, kernel: kernel.version })
+    }
+
+    /// What it said when it came up.
+    pub(super) const fn hello(&self) -> &Hello {
+        self.machine.hello()
+    }
+}
+
+/// A kernel that did not come up.
+pub(super) struct Lost(pub(super) Version);
+
+impl Ground for Lost {
+    fn place(&self, trial: &Trial) -> Place {
+        Place { engine: engine(trial), kernel: self.0, lane: Lane::Vm }
+    }
+
+    fn set(&self, _: &Plan) -> Result<Box<dyn Standing + '_>, Error> {
+        Err(Error::words("boot", format!("kernel {}", self.0), "it did not come up"))
     }
 }
 
