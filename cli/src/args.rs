@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use seatrial_core::engine::Engine;
@@ -14,7 +16,7 @@ use seatrial_vmtests::lanes::SEED;
 const EXIT_STATUS: &str = "\
 Exit status:
   0  everything held
-  1  an expectation failed
+  1  an expectation failed, or a kernel was lost
   2  bad input or usage
   3  a lane that was asked for cannot run here, or cannot run all of a trial";
 
@@ -76,14 +78,87 @@ pub(crate) struct Check {
     /// without it the newest there is, and 6.12
     #[arg(long, value_name = "VERSION|IMAGE[:MODULES]")]
     pub(crate) kernel: Vec<Wanted>,
-    /// How many seconds a virtual machine may be silent before it is given up
-    #[arg(long, value_name = "SECONDS", default_value = "120")]
-    pub(crate) timeout: NonZeroU32,
+    #[command(flatten)]
+    pub(crate) machines: Machines,
     #[command(flatten)]
     pub(crate) chance: Chance,
     /// How to say it
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: CheckFormat,
+}
+
+/// How virtual machines are run.
+#[derive(Debug, Args)]
+pub(crate) struct Machines {
+    /// What carries virtual machines out: KVM, where a first machine shows that it can, or QEMU's emulator
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) accel: WhichAccel,
+    /// How long a virtual machine may be silent before it is given up: 90, 90s, 2m
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = silence)]
+    pub(crate) timeout: Duration,
+    /// Leaves the consoles of virtual machines, and what they started with, in this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+/// Runs trials on Linux kernels in virtual machines, and holds what comes of them beside the simulator.
+#[derive(Debug, Parser)]
+#[command(name = "vmtests", version, after_help = EXIT_STATUS, max_term_width = 80)]
+pub(crate) struct VmTests {
+    /// Trial files, or folders that are searched for *.trial.yaml
+    #[arg(value_name = "TRIALS", env = "VMTESTS_TRIALS", default_value = "fixtures/trials")]
+    pub(crate) trials: Vec<PathBuf>,
+    /// A kernel: a version that is listed, or a path; can be given several times; without it all that are listed
+    #[arg(long, value_name = "VERSION|IMAGE[:MODULES]")]
+    pub(crate) kernel: Vec<Wanted>,
+    /// How many machines run at one time; as many as there are cores where nobody says
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) machines: Machines,
+    /// Only every Nth trial, from the Ith on
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
+    /// Says which kernels are listed, and boots none
+    #[arg(long)]
+    pub(crate) list_kernels: bool,
+    #[command(flatten)]
+    pub(crate) chance: Chance,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: CheckFormat,
+}
+
+/// How long a machine may be silent, in seconds, or with its unit.
+fn silence(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix('m') {
+        Some(minutes) => (minutes, 60),
+        None => (text.strip_suffix('s').unwrap_or(text), 1),
+    };
+    let seconds = number.parse::<u32>().ok().and_then(NonZeroU32::new).map(|n| u64::from(n.get()) * unit);
+    seconds.map(Duration::from_secs).ok_or_else(|| "a time such as 90, 90s or 2m is needed".to_owned())
+}
+
+/// A part of all trials: `2/3` is every third, from the second on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shard {
+    /// Which, from 1.
+    pub(crate) part: usize,
+    /// Of how many.
+    pub(crate) parts: usize,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let numbers =
+            s.split_once('/').and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
+        match numbers {
+            Some((part, parts)) if (1..=parts).contains(&part) => Ok(Self { part, parts }),
+            Some(_) | None => Err("a part such as 2/3 is needed, from 1/3 to 3/3".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -235,6 +310,17 @@ pub(crate) struct InputOptions {
     /// Whose rules: a version such as 28.5 or 29
     #[arg(long, value_name = "VERSION")]
     pub(crate) engine: Option<Engine>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WhichAccel {
+    /// KVM where it works, else TCG
+    #[default]
+    Auto,
+    /// KVM, whatever comes of it
+    Kvm,
+    /// QEMU's emulator
+    Tcg,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

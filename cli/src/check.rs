@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::thread;
 
 use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics};
-use seatrial_core::topology::trial::Trial;
+use seatrial_core::engine::Engine;
+use seatrial_core::topology::trial::{Lane, Trial};
+use seatrial_vmtests::kernels::Wanted;
 use seatrial_vmtests::lanes::{self, Means};
-use seatrial_vmtests::report::{Counts, Report};
+use seatrial_vmtests::qemu::Accel;
+use seatrial_vmtests::report::{Checked, Counts, Report};
 
-use crate::args::{Check, CheckFormat};
+use crate::args::{Check, CheckFormat, Machines, WhichAccel};
 use crate::diagnostics;
 use crate::disk::trials_below;
 use crate::format::{Again, json, junit, tap, text};
@@ -28,41 +31,80 @@ pub(crate) fn run(args: &Check) -> Result<Output, Refusal> {
     let mut wanted = args.lane.clone();
     wanted.sort_unstable();
     wanted.dedup();
-    let seed = args.chance.seed;
     let means = Means {
-        program: PathBuf::from(PROGRAM),
         jobs: args.jobs.unwrap_or(JOBS),
-        seed,
-        kernels: args.kernel.clone(),
-        machines: cores(),
-        timeout: Duration::from_secs(args.timeout.get().into()),
+        ..means(args.kernel.clone(), &args.machines, args.chance.seed)
     };
-    wanted.iter().try_for_each(|lane| lanes::available(*lane, &means))?;
-    let read: Vec<_> = trials(&args.paths)?.into_iter().map(|file| read(file, args)).collect();
+    let checked = check(|| trials(&args.paths), args.engine, &wanted, &means)?;
+    let again = Again { seed: means.seed, engine: args.engine };
+    checked.say(args.format, again, |checked| text::render(checked, again, style::columns()))
+}
+
+/// What lanes run with.
+pub(crate) fn means(kernels: Vec<Wanted>, machines: &Machines, seed: u64) -> Means {
+    Means {
+        program: PathBuf::from(PROGRAM),
+        jobs: JOBS,
+        seed,
+        kernels,
+        machines: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        accel: match machines.accel {
+            WhichAccel::Auto => None,
+            WhichAccel::Kvm => Some(Accel::Kvm),
+            WhichAccel::Tcg => Some(Accel::Tcg),
+        },
+        keep: machines.keep.clone(),
+        timeout: machines.timeout,
+    }
+}
+
+/// What came of a check, and what Compose warns of in its files.
+pub(crate) struct Came {
+    checked: Checked,
+    warnings: Vec<Diagnostic>,
+}
+
+/// Runs trials in lanes, all of which must be available.
+pub(crate) fn check(
+    files: impl FnOnce() -> Result<Vec<PathBuf>, Refusal>,
+    engine: Option<Engine>,
+    lanes: &[Lane],
+    means: &Means,
+) -> Result<Came, Refusal> {
+    lanes.iter().try_for_each(|lane| lanes::available(*lane, means))?;
+    let read: Vec<_> = files()?.into_iter().map(|file| read(file, engine)).collect();
     let warnings = warnings(&read);
     let good: Vec<Trial> = read.iter().filter_map(|trial| trial.as_ref().ok().cloned()).collect();
-    let mut checked = lanes::run(&good, &wanted, &means)?;
+    let mut checked = lanes::run(&good, lanes, means)?;
     let mut run = checked.reports.into_iter();
     let all = read.into_iter().filter_map(|trial| match trial {
         Ok(_) => run.next(),
         Err(refused) => Some(*refused),
     });
     checked.reports = all.collect();
-    let reports = &checked.reports;
-    let again = Again { seed, engine: args.engine };
-    let out = match args.format {
-        CheckFormat::Text => text::render(&checked, again, style::columns()),
-        CheckFormat::Json => json::render(&checked, again)?,
-        CheckFormat::Junit => junit::render(reports, again).map_err(|e| Refusal::Words(e.to_string()))?,
-        CheckFormat::Tap => tap::render(reports, again),
-    };
-    let err = diagnostics::warnings(&warnings) + &refusals(reports);
-    Ok(Output { out, err, status: status(&Counts::of(reports)) })
+    Ok(Came { checked, warnings })
 }
 
-/// How many cores this machine lets the program use.
-fn cores() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+impl Came {
+    /// All of it in the form that was asked for; `text` makes that for a person.
+    pub(crate) fn say(
+        &self,
+        format: CheckFormat,
+        again: Again,
+        text: impl FnOnce(&Checked) -> String,
+    ) -> Result<Output, Refusal> {
+        let reports = &self.checked.reports;
+        let out = match format {
+            CheckFormat::Text => text(&self.checked),
+            CheckFormat::Json => json::render(&self.checked, again)?,
+            CheckFormat::Junit => {
+                junit::render(&self.checked, again).map_err(|e| Refusal::Words(e.to_string()))?
+            }
+            CheckFormat::Tap => tap::render(&self.checked, again),
+        };
+        let err = diagnostics::warnings(&self.warnings) + &refusals(reports);
+        Ok(Output { out, err, status: status(&self.checked.counts()) })
+    }
 }
 
 /// What is wrong with the trials that could not be run.
@@ -73,7 +115,7 @@ fn refusals(reports: &[Report]) -> String {
 }
 
 /// The trials that paths name: a file itself, a folder all that are below it.
-fn trials(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Refusal> {
+pub(crate) fn trials(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Refusal> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -93,7 +135,7 @@ fn trials(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Refusal> {
 }
 
 /// A trial, with the Engine of the command line; or what is wrong with it.
-fn read(file: PathBuf, args: &Check) -> Result<Trial, Box<Report>> {
+fn read(file: PathBuf, engine: Option<Engine>) -> Result<Trial, Box<Report>> {
     let mut trial = input::trial(&file).map_err(|diagnostics| {
         let file = file.display().to_string();
         Box::new(Report {
@@ -106,7 +148,7 @@ fn read(file: PathBuf, args: &Check) -> Result<Trial, Box<Report>> {
             took: BTreeMap::new(),
         })
     })?;
-    if let (Some(engine), Some(host)) = (args.engine, trial.topology.hosts.first_mut()) {
+    if let (Some(engine), Some(host)) = (engine, trial.topology.hosts.first_mut()) {
         host.engine = engine;
     }
     Ok(trial)
@@ -127,7 +169,7 @@ fn warnings(read: &[Result<Trial, Box<Report>>]) -> Vec<Diagnostic> {
 const fn status(counts: &Counts) -> Status {
     match counts {
         Counts { refused: 1.., .. } => Status::BadInput,
-        Counts { failed: 1.., .. } | Counts { differ: 1.., .. } => Status::Failed,
+        Counts { failed: 1.., .. } | Counts { differ: 1.., .. } | Counts { lost: 1.., .. } => Status::Failed,
         Counts { unsupported: 1.., .. } => Status::LaneMissing,
         Counts { .. } => Status::Held,
     }

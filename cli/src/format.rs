@@ -6,6 +6,7 @@ use seatrial_vmtests::report::Column;
 
 pub(crate) mod json;
 pub(crate) mod junit;
+pub(crate) mod kernels;
 pub(crate) mod tap;
 pub(crate) mod text;
 

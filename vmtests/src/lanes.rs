@@ -16,6 +16,7 @@ use seatrial_sim::digest::Digest;
 use thiserror::Error;
 
 use crate::kernels::{self, Wanted};
+use crate::qemu::Accel;
 use crate::report::{Checked, Column, Report, Row};
 use kernel::{Ground, Here};
 use rows::Line;
@@ -52,6 +53,10 @@ pub struct Means {
     pub kernels: Vec<Wanted>,
     /// How many virtual machines run at one time.
     pub machines: NonZeroUsize,
+    /// What carries virtual machines out; without one the processor, where a first machine shows that it can.
+    pub accel: Option<Accel>,
+    /// A folder in which virtual machines leave their consoles and initramfs.
+    pub keep: Option<PathBuf>,
     /// How long a virtual machine may be silent before it is given up. Under emulation with all cores taken, a plan of many
     /// containers takes seconds.
     pub timeout: Duration,

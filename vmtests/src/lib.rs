@@ -2,7 +2,7 @@
 //!
 //! * [`lanes`]: where a trial can run, and running it there.
 //! * [`report`]: what came of it, row by row, for whoever prints it.
-//! * [`kernels`]: what there is to boot. `initramfs`: what it starts with. `qemu`: a machine that runs. [`guest`]: the
+//! * [`kernels`]: what there is to boot. `initramfs`: what it starts with. [`qemu`]: a machine that runs. [`guest`]: the
 //!   machine's first process. `channel`: what host and guest say to each other.
 
 mod channel;
@@ -10,5 +10,5 @@ pub mod guest;
 mod initramfs;
 pub mod kernels;
 pub mod lanes;
-mod qemu;
+pub mod qemu;
 pub mod report;

@@ -3,9 +3,8 @@
 //! Nothing of it is on disk: the initramfs is in memory, and orders go over a pair of sockets. It ends with whoever booted
 //! it. What it comes to is what its first process says, never QEMU's exit status: a kernel that panics ends it with 0.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -27,6 +26,13 @@ use seatrial_core::linux::request::Answer;
 use crate::channel::{Hello, Order, PORT, What, Word};
 use crate::initramfs;
 use crate::kernels::Kernel;
+use console::Console;
+
+mod accel;
+mod console;
+
+pub use accel::Accel;
+pub(crate) use accel::kvm_may_run;
 
 /// The emulator.
 const QEMU: &str = "qemu-system-x86_64";
@@ -34,23 +40,6 @@ const QEMU: &str = "qemu-system-x86_64";
 const INSTALL: &str = "install qemu-system-x86 (scripts/setup.sh does)";
 /// How much memory a machine has, in MiB.
 const MEMORY: u32 = 1024;
-/// How many lines of the console are kept.
-const LINES: usize = 400;
-/// How many of them are shown where a guest has fallen silent.
-const SHOWN: usize = 12;
-/// What the kernel says when something is wrong with itself (lib/dump_stack.c, kernel/panic.c, mm/oom_kill.c, lockdep).
-const SPLATS: [&str; 9] = [
-    "Kernel panic",
-    "BUG:",
-    "Oops:",
-    "WARNING: CPU",
-    "general protection fault",
-    "INFO: task",
-    "rcu: INFO:",
-    "Out of memory",
-    "possible circular locking",
-];
-
 /// A machine that has come up.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -96,13 +85,6 @@ struct Shared {
 
 type Said = Result<Vec<Answer>, Error>;
 
-#[derive(Debug, Default)]
-struct Console {
-    lines: VecDeque<String>,
-    /// The first line in which the kernel complains of itself.
-    splat: Option<String>,
-}
-
 /// Whether there is an emulator.
 ///
 /// # Errors
@@ -116,17 +98,37 @@ pub(crate) fn available() -> io::Result<()> {
     }
 }
 
+/// How a machine is booted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Boot<'a> {
+    /// What is booted.
+    pub(crate) kernel: &'a Kernel,
+    /// A program that calls [`crate::guest::entry`]: the machine's first process.
+    pub(crate) program: &'a Path,
+    /// How long it may be silent.
+    pub(crate) limit: Duration,
+    /// What carries it out.
+    pub(crate) accel: Accel,
+    /// A folder to leave its console and its initramfs in.
+    pub(crate) keep: Option<&'a Path>,
+}
+
 impl Machine {
-    /// Boots a kernel, with a program that calls [`crate::guest::entry`] as its first process. The machine ends with the
-    /// thread that calls this. `limit` is how long it may be silent.
+    /// Boots a kernel. The machine ends with the thread that calls this.
     ///
     /// # Errors
-    /// What could not be read or run, or why nothing came of it, with the end of the console.
-    pub(crate) fn boot(kernel: &Kernel, program: &Path, limit: Duration) -> io::Result<Self> {
-        let initramfs = in_memory(&initramfs::pack(program, kernel.modules.as_deref())?)?;
+    /// What could not be read, written or run, or why nothing came of it, with what its console says.
+    pub(crate) fn boot(boot: Boot<'_>) -> io::Result<Self> {
+        let Boot { kernel, program, limit, accel, keep } = boot;
+        // QEMU's own word would be the console's, and a guest's silence the only sign.
+        File::open(&kernel.image)
+            .map_err(|e| io::Error::new(e.kind(), format!("cannot read {}: {e}", kernel.image.display())))?;
+        let packed = initramfs::pack(program, kernel.modules.as_deref())?;
+        let log = keep.map(|folder| leave(folder, &packed)).transpose()?;
+        let initramfs = in_memory(&packed)?;
         let (port, theirs) = UnixStream::pair()?;
         let (console, output) = io::pipe()?;
-        let process = command(kernel, &initramfs, theirs.into(), output)?
+        let process = command(kernel, accel, &initramfs, theirs.into(), output)?
             .spawn()
             .map_err(|e| io::Error::new(e.kind(), format!("cannot run {QEMU}: {e}; {INSTALL}")))?;
         let shared = Arc::new(Shared::default());
@@ -134,7 +136,7 @@ impl Machine {
         let (ready, hello) = mpsc::channel();
         let watcher = {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.watch(console))
+            thread::spawn(move || shared.watch(console, log))
         };
         let mut emulator = Emulator { process, watcher: Some(watcher) };
         {
@@ -194,10 +196,8 @@ impl Machine {
             }
             RecvTimeoutError::Disconnected => lost("it has ended".to_owned()),
         })?;
-        match lock(&self.shared.console).splat.clone() {
-            Some(_) => Err(broken("its kernel complains of itself".to_owned())),
-            None => said,
-        }
+        let complained = lock(&self.shared.console).complained();
+        if complained { Err(broken("its kernel complains of itself".to_owned())) } else { said }
     }
 
     /// Tells the guest that a stage is needed no more.
@@ -205,6 +205,17 @@ impl Machine {
         lock(&self.shared.waiting).iter_mut().for_each(|waiting| drop(waiting.remove(&stage)));
         // A guest that has gone has ended its stages.
         let _ = self.send(&Order { stage, what: What::End });
+    }
+
+    /// Ends it, and reads its console to the end.
+    ///
+    /// # Errors
+    /// That its kernel complained of itself, with its words: what was asked of it before proves nothing.
+    pub(crate) fn finish(self) -> Result<(), String> {
+        // It may have ended by itself, and has said so to whoever asked it something.
+        let _ = lock(&self.emulator).end();
+        let complained = lock(&self.shared.console).complained();
+        if complained { Err(format!("its kernel complains of itself{}", self.shared.tail())) } else { Ok(()) }
     }
 
     fn send(&self, order: &Order) -> io::Result<()> {
@@ -215,18 +226,13 @@ impl Machine {
 }
 
 impl Shared {
-    /// Keeps the end of the console, and the first word of a kernel about its own mistakes.
-    fn watch(&self, console: impl Read) {
+    /// Reads the console to its end; a log gets all of it.
+    fn watch(&self, console: impl Read, mut log: Option<File>) {
         for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-            let mut console = lock(&self.console);
-            if console.splat.is_none() && SPLATS.iter().any(|splat| line.contains(splat)) {
-                console.splat = Some(line.clone());
-            }
-            if console.lines.len() == LINES {
-                console.lines.pop_front();
-            }
-            console.lines.push_back(line);
+            // A log that cannot be written ends early; what the machine says is heard all the same.
+            let _ = log.as_mut().map(|log| writeln!(log, "{line}"));
+            lock(&self.console).hear(line);
         }
     }
 
@@ -246,23 +252,22 @@ impl Shared {
         *lock(&self.waiting) = None;
     }
 
-    /// The end of the console, from the kernel's complaint on where there is one.
+    /// What the console says.
     fn tail(&self) -> String {
-        let console = lock(&self.console);
-        let from = match &console.splat {
-            Some(splat) => console.lines.iter().position(|line| line == splat).unwrap_or(0),
-            None => console.lines.len().saturating_sub(SHOWN),
-        };
-        let mut tail = String::from("; its console ends:");
-        for line in console.lines.iter().skip(from).take(SHOWN) {
-            let _ = write!(tail, "\n  {line}");
-        }
-        tail
+        lock(&self.console).tail()
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Leaves an initramfs in a folder, and says where the console is to be written.
+fn leave(folder: &Path, initramfs: &[u8]) -> io::Result<File> {
+    let of = |e: io::Error| io::Error::new(e.kind(), format!("cannot write to {}: {e}", folder.display()));
+    fs::create_dir_all(folder).map_err(of)?;
+    fs::write(folder.join("initramfs.cpio"), initramfs).map_err(of)?;
+    File::create(folder.join("console.log")).map_err(of)
 }
 
 /// A file that is nowhere, for QEMU to find under the same number.
@@ -273,7 +278,13 @@ fn in_memory(bytes: &[u8]) -> io::Result<File> {
 }
 
 /// q35, as it is where nothing needs more; what would change the kernel under test is left out.
-fn command(kernel: &Kernel, initramfs: &File, port: OwnedFd, output: io::PipeWriter) -> io::Result<Command> {
+fn command(
+    kernel: &Kernel,
+    accel: Accel,
+    initramfs: &File,
+    port: OwnedFd,
+    output: io::PipeWriter,
+) -> io::Result<Command> {
     let mut command = Command::new(QEMU);
     command
         .args([
@@ -283,8 +294,9 @@ fn command(kernel: &Kernel, initramfs: &File, port: OwnedFd, output: io::PipeWri
             "-display",
             "none",
             "-machine",
-            "q35,accel=tcg",
+            &format!("q35,accel={}", accel.as_str()),
         ])
+        .args(["-cpu", accel.cpu()])
         .args(["-smp", "1", "-m", &MEMORY.to_string()])
         .arg("-kernel")
         .arg(&kernel.image)
@@ -309,27 +321,6 @@ fn command(kernel: &Kernel, initramfs: &File, port: OwnedFd, output: io::PipeWri
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn watched(console: &str) -> Shared {
-        let shared = Shared::default();
-        shared.watch(console.as_bytes());
-        shared
-    }
-
-    #[test]
-    fn a_kernel_that_complains_of_itself_is_heard_and_quoted_from_there_on() {
-        let quiet = watched("[ 0.1] Linux version 6.12\r\n[ 0.2] random: crng init done\r\n");
-        assert_eq!(lock(&quiet.console).splat, None);
-        assert!(quiet.tail().ends_with("[ 0.2] random: crng init done"), "{}", quiet.tail());
-        let lines: String = (0..50).map(|n| format!("line {n}\n")).collect();
-        for splat in
-            ["BUG: kernel NULL pointer dereference", "INFO: task veth:7 blocked for more than 122 seconds"]
-        {
-            let loud = watched(&format!("before\n[ 5.0] {splat}\n{lines}"));
-            assert!(loud.tail().starts_with(&format!("; its console ends:\n  [ 5.0] {splat}\n  line 0\n")));
-            assert!(!loud.tail().contains("before"));
-        }
-    }
 
     #[test]
     fn who_waits_for_a_guest_that_goes_hears_so() {

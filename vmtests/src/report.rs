@@ -12,6 +12,8 @@ use seatrial_core::topology::trial::Lane;
 use seatrial_sim::digest::Digest;
 use seatrial_sim::trace::Trace;
 
+use crate::qemu::Accel;
+
 /// Where a trial was run: a lane, and the kernel where it is one of several. Written `sim`, `vm 6.12`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Column {
@@ -45,7 +47,16 @@ pub struct Checked {
     pub machines: BTreeMap<Column, Machine>,
 }
 
-/// A virtual machine that served a column; why there is none, where it did not come up.
+impl Checked {
+    /// How much came to which verdict.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let lost = self.machines.values().filter(|machine| machine.is_err()).count();
+        Counts { lost, ..Counts::of(&self.reports) }
+    }
+}
+
+/// A virtual machine that served a column; or why it did not come up, or what its kernel said of its own mistakes.
 pub type Machine = Result<Up, String>;
 
 /// A virtual machine that came up.
@@ -53,6 +64,10 @@ pub type Machine = Result<Up, String>;
 pub struct Up {
     /// The kernel's release: `6.12.118+deb13-cloud-amd64`.
     pub release: String,
+    /// What carried it out.
+    pub accel: Accel,
+    /// Why it was not the processor itself, where nobody asked for that.
+    pub no_kvm: Option<String>,
     /// From the start to its first word.
     pub boot: Duration,
     /// From its first word to the end of the last trial.
@@ -143,6 +158,8 @@ pub struct Counts {
     pub differ: usize,
     /// Trials that are wrong in themselves.
     pub refused: usize,
+    /// Machines that did not come up, or whose kernels complained of themselves.
+    pub lost: usize,
 }
 
 impl Counts {
@@ -180,6 +197,7 @@ impl fmt::Display for Counts {
             (self.unsupported, "not possible yet"),
             (self.differ, "answered otherwise by another lane"),
             (self.refused, "refused"),
+            (self.lost, if self.lost == 1 { "machine lost" } else { "machines lost" }),
         ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;

@@ -126,6 +126,8 @@ fn a_lane_that_is_not_built_says_what_is_missing() {
         seed: lanes::SEED,
         kernels: Vec::new(),
         machines: NonZeroUsize::MIN,
+        accel: None,
+        keep: None,
         timeout: Duration::from_secs(1),
     };
     let missing = lanes::available(Lane::Docker, &means).unwrap_err();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use seatrial_core::diagnostic::{At, Diagnostic};
 use seatrial_sim::trace::Trace;
-use seatrial_vmtests::report::{Checked, Column, Counts, Machine, Report, Row, Verdict};
+use seatrial_vmtests::report::{Checked, Column, Machine, Report, Row, Verdict};
 use serde::Serialize;
 
 use crate::format::Again;
@@ -28,7 +28,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     machines: BTreeMap<String, Guest<'a>>,
     /// How many expectations came to which verdict, over all columns; `differ` counts those that lanes answer otherwise,
-    /// and `refused` trials.
+    /// `refused` trials, and `lost` machines.
     counts: BTreeMap<&'a str, usize>,
 }
 
@@ -36,9 +36,17 @@ struct Document<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Guest<'a> {
-    /// It came up: its kernel's release, the seconds to its first word and from then on, and modules it would not load.
-    Up { release: &'a str, boot_seconds: f64, served_seconds: f64, refused_modules: &'a [String] },
-    /// It did not.
+    /// It came up: its kernel's release, `kvm` or `tcg` and why not the former, the seconds to its first word and from
+    /// then on, and modules it would not load.
+    Up {
+        release: &'a str,
+        accel: &'a str,
+        no_kvm: Option<&'a str>,
+        boot_seconds: f64,
+        served_seconds: f64,
+        refused_modules: &'a [String],
+    },
+    /// It did not, or its kernel complained of itself.
     Lost { error: &'a str },
 }
 
@@ -149,7 +157,7 @@ impl From<&Diagnostic> for Error {
 /// All reports as one document.
 pub(crate) fn render(checked: &Checked, again: Again) -> Result<String, serde_json::Error> {
     let Checked { columns, reports, machines } = checked;
-    let counts = Counts::of(reports);
+    let counts = checked.counts();
     pretty(&Document {
         seatrial: VERSION,
         lanes: columns.iter().map(Column::to_string).collect(),
@@ -163,6 +171,7 @@ pub(crate) fn render(checked: &Checked, again: Again) -> Result<String, serde_js
             ("unsupported", counts.unsupported),
             ("differ", counts.differ),
             ("refused", counts.refused),
+            ("lost", counts.lost),
         ]),
     })
 }
@@ -176,6 +185,8 @@ fn guest(machine: &Machine) -> Guest<'_> {
     match machine {
         Ok(up) => Guest::Up {
             release: &up.release,
+            accel: up.accel.as_str(),
+            no_kvm: up.no_kvm.as_deref(),
             boot_seconds: up.boot.as_secs_f64(),
             served_seconds: up.served.as_secs_f64(),
             refused_modules: &up.refused,

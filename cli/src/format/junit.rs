@@ -1,16 +1,35 @@
-//! Trials as JUnit's XML: a suite a trial, a case an expectation and column.
+//! Trials as JUnit's XML: a suite a trial, a case an expectation and column; and a suite of
+//! the machines that were lost.
 
 use quick_junit::{NonSuccessKind, SerializeError, TestCase, TestCaseStatus, TestSuite};
 use seatrial_core::diagnostic::Diagnostics;
-use seatrial_vmtests::report::{Column, Report, Row, Verdict};
+use seatrial_vmtests::report::{Checked, Column, Machine, Report, Row, Verdict};
 
 use crate::format::Again;
 
 /// All reports as one document.
-pub(crate) fn render(reports: &[Report], again: Again) -> Result<String, SerializeError> {
+pub(crate) fn render(checked: &Checked, again: Again) -> Result<String, SerializeError> {
+    let Checked { reports, machines, .. } = checked;
     let mut document = quick_junit::Report::new("seatrial");
     document.add_test_suites(reports.iter().map(|report| suite(report, again)));
+    let lost: Vec<TestCase> =
+        machines.iter().filter_map(|(column, machine)| lost(*column, machine)).collect();
+    if !lost.is_empty() {
+        let mut suite = TestSuite::new("virtual machines");
+        suite.add_test_cases(lost);
+        document.add_test_suite(suite);
+    }
     document.to_string()
+}
+
+/// A machine that did not come up, or whose kernel complained of itself.
+fn lost(column: Column, machine: &Machine) -> Option<TestCase> {
+    let why = machine.as_ref().err()?;
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+    status.set_message("the machine is lost").set_description(why.as_str());
+    let mut case = TestCase::new("comes up, and its kernel does not complain", status);
+    case.set_classname(column.to_string());
+    Some(case)
 }
 
 fn suite(report: &Report, again: Again) -> TestSuite {

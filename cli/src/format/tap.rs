@@ -1,15 +1,20 @@
-//! Trials in the Test Anything Protocol, version 14: a test point an expectation and column; how long a trial took is a
-//! comment.
+//! Trials in the Test Anything Protocol, version 14: a test point an expectation and column, and one for each machine that
+//! was lost; how long a trial took is a comment.
 
 use std::fmt::Write as _;
 
-use seatrial_vmtests::report::{Report, Row, Verdict};
+use seatrial_vmtests::report::{Checked, Report, Row, Verdict};
 
 use crate::format::Again;
 
 /// All reports as one stream.
-pub(crate) fn render(reports: &[Report], again: Again) -> String {
-    let points: Vec<String> = reports.iter().flat_map(|report| points(report, again)).collect();
+pub(crate) fn render(checked: &Checked, again: Again) -> String {
+    let Checked { reports, machines, .. } = checked;
+    let lost = machines.iter().filter_map(|(column, machine)| {
+        let why = machine.as_ref().err()?;
+        Some(format!("not ok - machine [{column}]\n{}", block("lost", why)))
+    });
+    let points: Vec<String> = reports.iter().flat_map(|report| points(report, again)).chain(lost).collect();
     let mut out = format!("TAP version 14\n1..{}\n", points.len());
     for (i, point) in points.iter().enumerate() {
         out += &point.replacen("ok -", &format!("ok {} -", i + 1), 1);

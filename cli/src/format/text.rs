@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use seatrial_core::engine::Engine;
-use seatrial_vmtests::report::{Checked, Column, Counts, Machine, Report, Row, Verdict};
+use seatrial_vmtests::report::{Checked, Column, Machine, Report, Row, Verdict};
 
 use crate::diagnostics;
 use crate::format::Again;
@@ -16,33 +16,40 @@ const ASKED: usize = 44;
 
 /// All reports, then the counts; nothing where no trial could be run: standard error says it all.
 pub(crate) fn render(checked: &Checked, again: Again, columns: usize) -> String {
-    let Checked { columns: lanes, reports, machines } = checked;
+    let Checked { columns: lanes, reports, .. } = checked;
     let mut out = String::new();
     if reports.iter().all(|report| report.rows.is_err()) {
         return out;
     }
-    for report in reports {
-        if report.title != report.file {
-            let _ = writeln!(out, "{}", paint(HEAD, &style::wrap(&report.title, columns, 0)));
-        }
-        let _ = writeln!(out, "{}", paint(FAINT, &report.file));
-        match &report.rows {
-            Ok(rows) => table(&mut out, rows, lanes, columns, |column| again.command(column, &report.file)),
-            Err(diagnostics) => {
-                let _ = writeln!(
-                    out,
-                    "  {}",
-                    paint(BAD, &format!("refused: {}", diagnostics::count(diagnostics)))
-                );
-            }
-        }
-        out.push('\n');
-    }
-    let trials = if reports.len() == 1 { "1 trial".to_owned() } else { format!("{} trials", reports.len()) };
-    let counts = Counts::of(reports);
-    let style = if counts.failed + counts.refused + counts.differ > 0 { BAD } else { GOOD };
+    reports.iter().for_each(|report| out += &trial(report, lanes, again, columns));
     out += &paint(FAINT, &engines(reports));
-    machines.iter().for_each(|(column, machine)| out += &guest(*column, machine));
+    out + &summary(checked)
+}
+
+/// One trial: every row of it.
+pub(super) fn trial(report: &Report, lanes: &[Column], again: Again, columns: usize) -> String {
+    let mut out = String::new();
+    if report.title != report.file {
+        let _ = writeln!(out, "{}", paint(HEAD, &style::wrap(&report.title, columns, 0)));
+    }
+    let _ = writeln!(out, "{}", paint(FAINT, &report.file));
+    match &report.rows {
+        Ok(rows) => table(&mut out, rows, lanes, columns, |column| again.command(column, &report.file)),
+        Err(diagnostics) => {
+            let refused = format!("refused: {}", diagnostics::count(diagnostics));
+            let _ = writeln!(out, "  {}", paint(BAD, &refused));
+        }
+    }
+    out + "\n"
+}
+
+/// The machines that served, and how many rows came to what.
+pub(super) fn summary(checked: &Checked) -> String {
+    let Checked { reports, machines, .. } = checked;
+    let mut out: String = machines.iter().map(|(column, machine)| guest(*column, machine)).collect();
+    let trials = if reports.len() == 1 { "1 trial".to_owned() } else { format!("{} trials", reports.len()) };
+    let counts = checked.counts();
+    let style = if counts.failed + counts.refused + counts.differ + counts.lost > 0 { BAD } else { GOOD };
     let _ = writeln!(out, "{}", paint(style, &format!("{trials}: {counts}")));
     out
 }
@@ -61,8 +68,13 @@ fn guest(column: Column, machine: &Machine) -> String {
     match machine {
         Ok(up) => {
             let (boot, served) = (up.boot.as_secs_f64(), up.served.as_secs_f64());
-            paint(FAINT, &format!("{column}: {}, up after {boot:.1} s, served {served:.1} s", up.release))
-                + "\n"
+            let accel = up.accel.as_str();
+            let no_kvm = up.no_kvm.as_ref().map(|why| format!(" (no kvm: {why})")).unwrap_or_default();
+            let said = format!(
+                "{column}: {}, up after {boot:.1} s by {accel}{no_kvm}, served {served:.1} s",
+                up.release
+            );
+            paint(FAINT, &said) + "\n"
         }
         Err(why) => paint(BAD, &format!("{column}: {why}")) + "\n",
     }

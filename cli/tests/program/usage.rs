@@ -1,7 +1,7 @@
 //! How the program is called, and how it is called wrongly; colours, widths, and a reader that leaves early.
 
 use std::io::Read as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -16,6 +16,8 @@ fn the_help_says_what_can_be_typed() {
         let line = [args, vec!["--help"]].concat();
         all += &format!("$ seatrial {}\n{}\n", line.join(" "), answer(&line));
     }
+    let vmtests = Command::new(env!("CARGO_BIN_EXE_vmtests")).arg("--help").env_clear().output().unwrap();
+    all += &format!("$ vmtests --help\n{}\n", Said::from(vmtests).out);
     assert!(all.lines().all(|line| line.chars().count() <= 80), "{all}");
     insta::assert_snapshot!(all);
 }

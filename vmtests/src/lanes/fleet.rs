@@ -3,19 +3,31 @@
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use seatrial_core::topology::trial::{Lane, Trial};
 
 use super::vm::{Elsewhere, Lost};
 use super::{LaneMissing, Means, Ran, on, spread};
 use crate::kernels::{self, Kernel};
+use crate::qemu::{Accel, Boot, kvm_may_run};
 use crate::report::{Column, Machine, Up};
+
+/// How long a machine that the processor itself runs may take to come up, before it is taken for one that hangs.
+const PROBE: Duration = Duration::from_secs(10);
 
 /// What came of one kernel.
 pub(super) struct Served {
     pub(super) machine: Machine,
     pub(super) ran: Vec<Ran>,
+    came_up: bool,
+}
+
+impl Served {
+    /// Why the kernel never came up.
+    fn never_up(&self) -> Option<&str> {
+        if self.came_up { None } else { self.machine.as_ref().err().map(String::as_str) }
+    }
 }
 
 /// Runs trials on every kernel that is wanted. What is asked of one that does not come up fails.
@@ -25,12 +37,13 @@ pub(super) struct Served {
 pub(super) fn run(trials: &[Trial], means: &Means) -> Result<Vec<(Column, Served)>, LaneMissing> {
     let missing = |why| LaneMissing { lane: Lane::Vm, why };
     let kernels = kernels::find(&means.kernels).map_err(|e| missing(e.to_string()))?;
+    let accel = choose(&kernels, means);
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut done = Vec::new();
         while let Some(kernel) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
             let column = Column { lane: Lane::Vm, kernel: Some(kernel.version) };
-            done.push((column, serve(trials, kernel, means)));
+            done.push((column, serve(trials, kernel, &accel, means)));
         }
         done
     };
@@ -39,28 +52,62 @@ pub(super) fn run(trials: &[Trial], means: &Means) -> Result<Vec<(Column, Served
         let workers: Vec<_> = (0..berths).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().flat_map(|w| w.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     });
-    let lost: Vec<&str> =
-        done.iter().filter_map(|(_, served)| served.machine.as_ref().err()).map(String::as_str).collect();
+    let lost: Vec<&str> = done.iter().filter_map(|(_, served)| served.never_up()).collect();
     if lost.len() == done.len() { Err(missing(lost.join("\n"))) } else { Ok(done) }
+}
+
+/// What carries machines out, and why it is not the processor.
+type Chosen = (Accel, Option<String>);
+
+/// What was asked for; where nobody asks, the processor, once a first kernel has come up on it.
+fn choose(kernels: &[Kernel], means: &Means) -> Chosen {
+    if let Some(accel) = means.accel {
+        return (accel, None);
+    }
+    let tried = kvm_may_run().and_then(|()| match kernels {
+        [kernel, ..] => {
+            let boot = boot(kernel, Accel::Kvm, means);
+            Elsewhere::boot(Boot { limit: PROBE.min(means.timeout), keep: None, ..boot }).map(drop)
+        }
+        [] => Ok(()),
+    });
+    match tried {
+        Ok(()) => (Accel::Kvm, None),
+        Err(why) => {
+            let why = why.to_string();
+            (Accel::Tcg, Some(why.lines().next().unwrap_or_default().to_owned()))
+        }
+    }
+}
+
+fn boot<'a>(kernel: &'a Kernel, accel: Accel, means: &'a Means) -> Boot<'a> {
+    Boot { kernel, program: &means.program, limit: means.timeout, accel, keep: None }
 }
 
 /// Boots a kernel, and runs trials on it.
 #[expect(clippy::disallowed_methods, reason = "how long a kernel takes is of interest")]
-fn serve(trials: &[Trial], kernel: &Kernel, means: &Means) -> Served {
+fn serve(trials: &[Trial], kernel: &Kernel, (accel, no_kvm): &Chosen, means: &Means) -> Served {
     let began = Instant::now();
-    match Elsewhere::boot(kernel, &means.program, means.timeout) {
+    let keep = means.keep.as_ref().map(|folder| folder.join(kernel.version.to_string()));
+    match Elsewhere::boot(Boot { keep: keep.as_deref(), ..boot(kernel, *accel, means) }) {
         Ok(elsewhere) => {
-            let up = Instant::now();
+            let came = Instant::now();
             let ran = spread(trials, means.jobs, |trial| on(trial, &elsewhere));
             let hello = elsewhere.hello();
-            let (release, refused) = (hello.release.clone(), hello.refused.clone());
-            let machine = Up { release, boot: up - began, served: up.elapsed(), refused };
-            Served { machine: Ok(machine), ran }
+            let up = Up {
+                release: hello.release.clone(),
+                accel: *accel,
+                no_kvm: no_kvm.clone(),
+                boot: came - began,
+                served: came.elapsed(),
+                refused: hello.refused.clone(),
+            };
+            Served { machine: elsewhere.finish().map(|()| up), ran, came_up: true }
         }
         Err(why) => {
             let lost = Lost(kernel.version);
             let ran = trials.iter().map(|trial| on(trial, &lost)).collect();
-            Served { machine: Err(why.to_string()), ran }
+            Served { machine: Err(why.to_string()), ran, came_up: false }
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Lane vm: the trial on another kernel, in a virtual machine that serves many.
 
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use seatrial_core::engine::Version;
@@ -12,8 +11,7 @@ use seatrial_core::topology::trial::{Lane, Place, Trial};
 
 use super::kernel::{Ground, Standing, engine};
 use crate::channel::{Hello, What};
-use crate::kernels::Kernel;
-use crate::qemu::{self, Machine};
+use crate::qemu::{self, Boot, Machine};
 
 /// Whether machines can be booted here.
 pub(super) fn available() -> io::Result<()> {
@@ -28,13 +26,20 @@ pub(super) struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// Boots a kernel; `limit` is how long it may be silent.
+    /// Boots a kernel.
     ///
     /// # Errors
     /// Why nothing came of it.
-    pub(super) fn boot(kernel: &Kernel, program: &Path, limit: Duration) -> io::Result<Self> {
-        let machine = Machine::boot(kernel, program, limit)?;
-        Ok(Self { machine, kernel: kernel.version })
+    pub(super) fn boot(boot: Boot<'_>) -> io::Result<Self> {
+        Ok(Self { machine: Machine::boot(boot)?, kernel: boot.kernel.version })
+    }
+
+    /// Ends the machine.
+    ///
+    /// # Errors
+    /// That its kernel complained of itself.
+    pub(super) fn finish(self) -> Result<(), String> {
+        self.machine.finish()
     }
 
     /// What it said when it came up.
