@@ -61,6 +61,14 @@ parse() {
     for file in "$@"; do bash -n "$file" || return 1; done
 }
 
+# What flake.nix takes of nixpkgs, and the list of what is known to be there has not.
+unlisted() {
+    grep -oE '\b(pkgs|lib)\.[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*' flake.nix | sort -u | while read -r attribute; do
+        grep -q "^$attribute " scripts/nix-offline/attributes.txt ||
+            echo "flake.nix uses $attribute, which scripts/nix-offline/attributes.txt does not list"
+    done
+}
+
 # What the README links to, or names in backquotes, and is not there.
 missing_files() {
     local file tick='`'
@@ -84,6 +92,7 @@ check 'sim knows nothing of Docker'                  none sim_knows_docker
 check 'nobody depends on cli'                        none users_of_cli
 check 'every lint that is off says why'              none code '#!?\[allow\(' core sim vmtests cli --exclude-dir=target
 check 'no test is left out, nothing is half done'    none half_done
+check 'flake.nix uses what nixpkgs is known to have' none unlisted
 check 'the README names files that exist'            none missing_files
 
 [ "${1:-}" = --quick ] || scripts/test.sh || failed=1

@@ -21,7 +21,7 @@ const TOOLS: [(&str, &str); 5] = [
     ("ip6tables-save", "iptables"),
     ("nft", "nftables"),
 ];
-/// Where iptables has its extensions.
+/// Where iptables has its extensions, where they are not in lib/xtables beside the folder it is in, as Nix has them.
 const PLUGINS: [&str; 4] =
     ["/usr/lib/x86_64-linux-gnu/xtables", "/usr/lib64/xtables", "/usr/lib/xtables", "/lib/xtables"];
 /// What libc reads, as Debian has it: names are looked for in /etc/hosts first, and may have several addresses there; nft
@@ -55,7 +55,7 @@ pub(crate) fn pack(program: &Path, modules: Option<&Path>) -> io::Result<Vec<u8>
             archive.link(&place, &real);
         }
     }
-    for plugin in plugins()? {
+    for plugin in plugins(&files)? {
         elf::take(&mut files, &plugin)?;
     }
     files.iter().for_each(|(path, bytes)| archive.file(path, bytes));
@@ -79,8 +79,11 @@ fn find(tool: &str) -> Option<PathBuf> {
     env::split_paths(&path).chain(sbin).map(|folder| folder.join(tool)).find(|path| path.is_file())
 }
 
-fn plugins() -> io::Result<Vec<PathBuf>> {
-    let Some(folder) = PLUGINS.into_iter().map(Path::new).find(|folder| folder.is_dir()) else {
+/// The extensions of iptables, which is one of the files.
+fn plugins(files: &elf::Files) -> io::Result<Vec<PathBuf>> {
+    let beside = files.keys().filter_map(|file| Some(file.parent()?.parent()?.join("lib/xtables")));
+    let mut places = beside.chain(PLUGINS.map(PathBuf::from));
+    let Some(folder) = places.find(|folder| folder.is_dir()) else {
         return Ok(Vec::new());
     };
     let mut plugins = Vec::new();

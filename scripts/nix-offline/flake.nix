@@ -1,0 +1,67 @@
+# Stands in for nixpkgs where that cannot be fetched: the attributes that ../../flake.nix uses, and no other, made of
+# this machine's own tools, of its cargo, and of the kernels of scripts/kernels.sh. Nothing of it is reproducible, and
+# no sandbox may be around it: scripts/nix.sh calls it as it must be called.
+{
+  outputs = { self }:
+    let
+      system = "x86_64-linux";
+
+      # A command, with the machine's tools; ~ is the caller's, though nix hides it.
+      run = name: attributes: script: derivation ({
+        inherit name system;
+        builder = "/bin/bash";
+        args = [ "-euo" "pipefail" "-c" "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin; source ${./builder.sh}; ${script}" ];
+        preferLocalBuild = true;
+      } // builtins.removeAttrs attributes [ "meta" ]) // { inherit (attributes) meta; };
+      command = name: attributes: run name ({ meta = { }; } // attributes);
+
+      # A package of the machine's own programs.
+      programs = name: list: command name { } ''
+        mkdir -p $out/bin
+        for program in ${toString list}; do ln -s "$(command -v "$program")" $out/bin/; done
+      '';
+
+      # A Debian kernel, in the places where nixpkgs has one's parts.
+      kernel = version: command "linux-${version}" { } ''
+        kernel ${version}
+      '' // { inherit version; modDirVersion = version; };
+      packagesFor = version: { kernel = kernel version; };
+
+      take = n: list: builtins.genList (builtins.elemAt list) n;
+    in
+    {
+      lib = {
+        genAttrs = names: f: builtins.listToAttrs (map (name: { inherit name; value = f name; }) names);
+        getOutput = output: package: package.${output} or package;
+        licenses = { mit = "MIT"; asl20 = "Apache-2.0"; };
+        makeBinPath = packages: builtins.concatStringsSep ":" (map (package: "${package}/bin") packages);
+        versions.majorMinor = version: builtins.concatStringsSep "." (take 2 (builtins.splitVersion version));
+      };
+
+      legacyPackages.${system} = {
+        cargo-insta = programs "cargo-insta" [ ];
+        clippy = programs "clippy" [ ];
+        iproute2 = programs "iproute2" [ "ip" ];
+        iptables = programs "iptables" [ "iptables-restore" "ip6tables-restore" "iptables-save" "ip6tables-save" ];
+        linuxPackages_5_10 = packagesFor "5.10";
+        linuxPackages_6_1 = packagesFor "6.1";
+        linuxPackages_6_12 = packagesFor "6.12";
+        linuxPackages_6_18 = packagesFor "6.18";
+        linuxPackages_7_2 = packagesFor "7.2";
+        linuxPackages_latest = packagesFor "7.3";
+        makeWrapper = command "make-wrapper" { } "mkdir -p $out/bin; install -m 755 ${./make-wrapper.sh} $out/bin/makeWrapper";
+        mkShell = attributes: command "shell" { } "echo 'a shell of this machine' >$out";
+        nftables = programs "nftables" [ "nft" ];
+        qemu_kvm = programs "qemu" [ "qemu-system-x86_64" ];
+        runCommand = command;
+        rust-analyzer = programs "rust-analyzer" [ ];
+        rustPlatform.buildRustPackage = { pname, version, src, meta, ... }:
+          command "${pname}-${version}" { inherit meta; } "cargo_build ${src}";
+        rustfmt = programs "rustfmt" [ ];
+        shellcheck = programs "shellcheck" [ ];
+        writeTextDir = name: text: command name { inherit text; passAsFile = [ "text" ]; } ''
+          mkdir -p $out; cp "$textPath" $out/${name}
+        '';
+      };
+    };
+}
