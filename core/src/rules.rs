@@ -255,6 +255,10 @@ pub enum Match {
     Multiport(MultiportMatch),
     /// `-m physdev`.
     PhysDev(PhysDevMatch),
+    /// `-m ttl`, of IPv4.
+    Ttl(HopLimitMatch),
+    /// `-m hl`, of IPv6.
+    HopLimit(HopLimitMatch),
     /// A match this program does not model, as written: `-m MODULE` with its options.
     Other {
         /// The module's name.
@@ -403,6 +407,17 @@ pub enum MultiportSide {
     Destination,
     /// `--ports`.
     Either,
+}
+
+/// Options of `-m ttl` and `-m hl`: how many routers more a packet may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HopLimitMatch {
+    /// `--ttl-eq`.
+    Exactly(Is<u8>),
+    /// `--ttl-lt`.
+    Below(u8),
+    /// `--ttl-gt`.
+    Above(u8),
 }
 
 /// Options of `-m physdev`.

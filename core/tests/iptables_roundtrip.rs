@@ -12,9 +12,9 @@ use proptest::sample::{select, subsequence};
 use seatrial_core::addr::{Family, IpNet, PortRange};
 use seatrial_core::rules::iptables::{base_chains, parse, save};
 use seatrial_core::rules::{
-    AddrType, AddrTypeMatch, Backend, Chain, ConntrackMatch, Counters, CtState, IcmpType, IfPattern, Is,
-    MarkValue, Match, MultiportMatch, MultiportSide, NatRange, PhysDevMatch, Policy, PortMap, PortsMatch,
-    Protocol, RejectWith, Rule, Ruleset, Table, Target, TcpFlagsMatch, TcpMatch,
+    AddrType, AddrTypeMatch, Backend, Chain, ConntrackMatch, Counters, CtState, HopLimitMatch, IcmpType,
+    IfPattern, Is, MarkValue, Match, MultiportMatch, MultiportSide, NatRange, PhysDevMatch, Policy, PortMap,
+    PortsMatch, Protocol, RejectWith, Rule, Ruleset, Table, Target, TcpFlagsMatch, TcpMatch,
 };
 
 fn is<T: std::fmt::Debug + Clone>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Is<T>> {
@@ -116,6 +116,14 @@ fn physdev() -> impl Strategy<Value = PhysDevMatch> {
         })
 }
 
+fn hop_limit() -> impl Strategy<Value = HopLimitMatch> {
+    prop_oneof![
+        is(any::<u8>()).prop_map(HopLimitMatch::Exactly),
+        any::<u8>().prop_map(HopLimitMatch::Below),
+        any::<u8>().prop_map(HopLimitMatch::Above),
+    ]
+}
+
 /// Words of a module nobody models: an option, and values that cannot be taken for one.
 fn words() -> impl Strategy<Value = Vec<String>> {
     let value = prop_oneof!["[a-zA-Z0-9.,:/]{1,8}", "\"[a-z :]{0,6}\""];
@@ -133,6 +141,10 @@ fn general(family: Family) -> impl Strategy<Value = Match> {
         is(mark()).prop_map(Match::ConnMark),
         "[ -~äöü]{0,12}".prop_map(Match::Comment),
         physdev().prop_map(Match::PhysDev),
+        hop_limit().prop_map(move |limit| match family {
+            Family::V4 => Match::Ttl(limit),
+            Family::V6 => Match::HopLimit(limit),
+        }),
         (select(vec!["limit", "recent", "set"]), words())
             .prop_map(|(module, options)| Match::Other { module: module.to_owned(), options }),
     ]

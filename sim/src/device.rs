@@ -218,7 +218,7 @@ impl World {
         let dst = framed.frame.dst;
         let mine = framed.meta.to_host || device.is_loopback() || dst == device.mac || dst.is_multicast();
         match framed.frame.body {
-            Body::Neighbour(message) if mine => self.neighbour_receive(dev, &framed.frame, message),
+            Body::Neighbour(message) if mine => self.neighbour_receive(dev, &framed, message),
             Body::Ip(packet) if mine => {
                 let link_broadcast = dst.is_multicast();
                 self.ip_receive(dev, Skb { packet, meta: framed.meta }, link_broadcast);

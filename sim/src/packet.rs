@@ -7,6 +7,8 @@ use seatrial_core::addr::{Family, MacAddr};
 use seatrial_core::rules::Protocol;
 use serde::{Serialize, Serializer};
 
+pub(crate) mod discovery;
+
 /// An IP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Packet {

@@ -1,6 +1,8 @@
 //! A packet on its way through the kernel, and what the kernel keeps beside it (struct sk_buff).
 
-use seatrial_core::addr::MacAddr;
+use std::net::IpAddr;
+
+use seatrial_core::addr::{Family, MacAddr};
 
 use crate::arena::DevId;
 use crate::netfilter::CtInfo;
@@ -102,6 +104,26 @@ impl Framed {
             Body::Ip(packet) => Some(Skb { packet, meta: self.meta }),
             Body::Neighbour(_) => None,
         }
+    }
+
+    /// The family whose rules it may meet; none of ARP's.
+    pub(crate) const fn family(&self) -> Option<Family> {
+        match &self.frame.body {
+            Body::Ip(packet) => Some(packet.family()),
+            Body::Neighbour(message) => match message.sender {
+                IpAddr::V4(_) => None,
+                IpAddr::V6(_) => Some(Family::V6),
+            },
+        }
+    }
+
+    /// What the rules of the IP families see of it.
+    pub(crate) fn seen(&self) -> Option<Skb> {
+        let packet = match &self.frame.body {
+            Body::Ip(packet) => *packet,
+            Body::Neighbour(message) => message.discovery(self.frame.dst)?.packet(),
+        };
+        Some(Skb { packet, meta: self.meta })
     }
 
     /// Its length without the Ethernet header, in bytes.

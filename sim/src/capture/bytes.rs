@@ -9,11 +9,10 @@ use etherparse::{
 use seatrial_core::addr::MacAddr;
 
 use super::transport;
+use crate::packet::discovery::{Discovery, LINK_HOPS};
 use crate::packet::{Body, Checksum, NeighbourMessage, Packet};
 use crate::skb::Framed;
 
-/// The hop limit that neighbour discovery must have (RFC 4861, 7.1).
-const LINK_HOPS: u8 = 255;
 /// Fragments but the last are multiples of this, in bytes.
 const UNIT: usize = 8;
 const VLAN_TAG: u16 = 0x8100;
@@ -24,13 +23,9 @@ const WRONG_BIT: u8 = 1;
 pub(super) fn frames(framed: &Framed, payload: Vec<u8>) -> Vec<Vec<u8>> {
     let (kind, bodies) = match &framed.frame.body {
         Body::Ip(packet) => (ether_type(packet.src), packets(packet, framed, payload)),
-        Body::Neighbour(message) => match (message.sender, message.target) {
-            (IpAddr::V4(sender), IpAddr::V4(target)) => {
-                (EtherType::ARP, vec![arp(framed.frame.dst, message, sender, target)])
-            }
-            (sender, target) => {
-                (EtherType::IPV6, vec![discovery(framed.frame.dst, message, v6(sender), v6(target))])
-            }
+        Body::Neighbour(message) => match message.discovery(framed.frame.dst) {
+            Some(of) => (EtherType::IPV6, vec![discovery(message, &of)]),
+            None => (EtherType::ARP, vec![arp(framed.frame.dst, message)]),
         },
     };
     bodies.iter().map(|body| [ethernet(framed, kind).as_slice(), body].concat()).collect()
@@ -50,6 +45,14 @@ const fn v6(address: IpAddr) -> Ipv6Addr {
     }
 }
 
+const fn v4(address: IpAddr) -> Ipv4Addr {
+    match address {
+        IpAddr::V4(address) => address,
+        // No message has one of each.
+        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+    }
+}
+
 fn ethernet(framed: &Framed, kind: EtherType) -> Vec<u8> {
     let mut header = [framed.frame.dst.0, framed.frame.src.0].concat();
     if let Some(id) = framed.meta.vlan {
@@ -60,7 +63,7 @@ fn ethernet(framed: &Framed, kind: EtherType) -> Vec<u8> {
     header
 }
 
-fn arp(dst: MacAddr, message: &NeighbourMessage, sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+fn arp(dst: MacAddr, message: &NeighbourMessage) -> Vec<u8> {
     let (operation, target_mac) = match message.request {
         true if dst.is_multicast() => (ArpOperation::REQUEST, MacAddr::ZERO),
         true => (ArpOperation::REQUEST, dst),
@@ -69,39 +72,25 @@ fn arp(dst: MacAddr, message: &NeighbourMessage, sender: Ipv4Addr, target: Ipv4A
     let packet = ArpEthIpv4Packet {
         operation,
         sender_mac: message.sender_mac.0,
-        sender_ipv4: sender.octets(),
+        sender_ipv4: v4(message.sender).octets(),
         target_mac: target_mac.0,
-        target_ipv4: target.octets(),
+        target_ipv4: v4(message.target).octets(),
     };
     packet.to_bytes().to_vec()
 }
 
 /// A neighbour solicitation or advertisement with its link-layer address (RFC 4861, 4.3 and 4.4).
-fn discovery(dst: MacAddr, message: &NeighbourMessage, sender: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
-    const SOLICITED: u8 = 0x40;
-    const OVERRIDE: u8 = 0x20;
-    let unsolicited = sender == target;
-    let (kind, flags, about, to) = match message.request {
-        true if dst.is_multicast() => (135, 0, target, solicited_node(target)),
-        true => (135, 0, target, target),
-        false if unsolicited => (136, OVERRIDE, sender, Ipv6Addr::from_bits(0xff02 << 112 | 1)),
-        false => (136, SOLICITED | OVERRIDE, sender, target),
-    };
+fn discovery(message: &NeighbourMessage, of: &Discovery) -> Vec<u8> {
     let option = if message.request { 1 } else { 2 };
-    let mut body = about.octets().to_vec();
+    let mut body = of.about.octets().to_vec();
     body.extend([option, 1]);
     body.extend(message.sender_mac.0);
-    let kind = Icmpv6Type::Unknown { type_u8: kind, code_u8: 0, bytes5to8: [flags, 0, 0, 0] };
+    let kind = Icmpv6Type::Unknown { type_u8: of.kind, code_u8: 0, bytes5to8: [of.flags, 0, 0, 0] };
     let mut icmp = Icmpv6Header::new(kind);
-    _ = icmp.update_checksum(sender.octets(), to.octets(), &body);
+    _ = icmp.update_checksum(of.src.octets(), of.dst.octets(), &body);
     let message = [icmp.to_bytes().as_slice(), &body].concat();
-    let header = ipv6(sender, to, LINK_HOPS, IpNumber::IPV6_ICMP, message.len());
+    let header = ipv6(of.src, of.dst, LINK_HOPS, IpNumber::IPV6_ICMP, message.len());
     [header.to_bytes().as_slice(), &message].concat()
-}
-
-/// The group in which whoever has the address listens (RFC 4291, 2.7.1).
-const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
-    Ipv6Addr::from_bits((0xff02 << 112) | (0x1_ff00_0000) | (address.to_bits() & 0xff_ffff))
 }
 
 /// A packet, or its fragments where it travels in pieces.

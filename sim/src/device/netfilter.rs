@@ -69,7 +69,7 @@ impl World {
         if from.is_none() || framed.meta.bridge.is_none() {
             return Some(framed);
         }
-        let Some(mut skb) = framed.skb() else { return Some(framed) };
+        let Some(mut skb) = framed.seen() else { return Some(framed) };
         let ns = self.devices[bridge].ns;
         let passes = self.hook_bridged(ns, Hook::Forward, &mut skb, Some(bridge), Some(bridge), Some(out))
             && self.hook_bridged(ns, Hook::Postrouting, &mut skb, None, Some(bridge), Some(out));
@@ -78,16 +78,20 @@ impl World {
 
     /// The bridge, its namespace and the packet, where rules are called for it.
     fn called_for(&self, port: DevId, framed: &Framed) -> Option<(DevId, NsId, Skb)> {
-        let (bridge, packet) = (self.bridge_of(port)?, framed.packet()?);
+        let bridge = self.bridge_of(port)?;
         let ns = self.devices[bridge].ns;
-        let called = framed.meta.vlan.is_none() && self.stacks[ns].calls_rules(packet.family());
-        Some((bridge, ns, framed.skb().filter(|_| called)?))
+        let called = framed.meta.vlan.is_none() && self.stacks[ns].calls_rules(framed.family()?);
+        Some((bridge, ns, framed.seen().filter(|_| called)?))
     }
 }
 
-/// The packet, rewritten, in the frame it came in.
+/// The packet, rewritten, in the frame it came in; a neighbour message is never rewritten.
 const fn carry(skb: Skb, frame: Frame) -> Framed {
-    Framed { frame: Frame { body: Body::Ip(skb.packet), ..frame }, meta: skb.meta }
+    let body = match frame.body {
+        Body::Ip(_) => Body::Ip(skb.packet),
+        Body::Neighbour(_) => frame.body,
+    };
+    Framed { frame: Frame { body, ..frame }, meta: skb.meta }
 }
 
 #[cfg(test)]

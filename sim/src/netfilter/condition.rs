@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use seatrial_core::addr::{Family, IfName, PortRange};
 use seatrial_core::rules::{
-    AddrType, AddrTypeMatch, ConntrackMatch, CtState, IcmpType, IfPattern, Is, MarkValue, Match,
-    MultiportMatch, MultiportSide, PhysDevMatch, PortsMatch, Protocol, TcpFlagsMatch,
+    AddrType, AddrTypeMatch, ConntrackMatch, CtState, HopLimitMatch, IcmpType, IfPattern, Is, MarkValue,
+    Match, MultiportMatch, MultiportSide, PhysDevMatch, PortsMatch, Protocol, TcpFlagsMatch,
 };
 
 use super::conntrack::Entry;
@@ -14,6 +14,10 @@ use super::conntrack::tuple::Direction;
 use super::{BridgePorts, Routing};
 use crate::packet::{Icmp, L4, Packet};
 use crate::prefix::Prefix;
+
+/// Modules that look for an extension header of IPv6, and match nothing without it, whatever they ask of it
+/// (`rt_mt6` and its like). A packet here has none: fragments are put together before any rule sees them.
+const EXTENSION_HEADERS: [&str; 4] = ["rt", "frag", "hbh", "dst"];
 
 /// Whether something holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,8 @@ pub(super) enum Condition {
     ConnMark(Is<MarkValue>),
     Multiport(Box<MultiportMatch>),
     PhysDev(Box<PhysDevMatch>),
+    HopLimit(HopLimitMatch),
+    Never,
     Unknown,
 }
 
@@ -183,6 +189,8 @@ impl Condition {
             Match::Comment(_) => return Vec::new(),
             Match::Multiport(m) => Self::Multiport(Box::new(m.clone())),
             Match::PhysDev(m) => Self::PhysDev(Box::new(m.clone())),
+            Match::Ttl(limit) | Match::HopLimit(limit) => Self::HopLimit(*limit),
+            Match::Other { module, .. } if EXTENSION_HEADERS.contains(&module.as_str()) => Self::Never,
             Match::Other { .. } => Self::Unknown,
         }]
     }
@@ -210,7 +218,9 @@ impl Condition {
             | Match::Mark(_)
             | Match::Comment(_)
             | Match::Multiport(_)
-            | Match::PhysDev(_) => false,
+            | Match::PhysDev(_)
+            | Match::Ttl(_)
+            | Match::HopLimit(_) => false,
         }
     }
 
@@ -253,6 +263,10 @@ impl Condition {
             },
             Self::Multiport(m) => multiport_holds(packet, m).into(),
             Self::PhysDev(m) => physdev_holds(view.bridged, m).into(),
+            Self::HopLimit(HopLimitMatch::Exactly(is)) => invert(is, is.value == packet.ttl),
+            Self::HopLimit(HopLimitMatch::Below(limit)) => (packet.ttl < *limit).into(),
+            Self::HopLimit(HopLimitMatch::Above(limit)) => (packet.ttl > *limit).into(),
+            Self::Never => Known::No,
             Self::Unknown => Known::Unknown,
         }
     }

@@ -127,7 +127,9 @@ fn unknown_match(rule: &Rule) -> Option<String> {
         | Match::ConnMark(_)
         | Match::Comment(_)
         | Match::Multiport(_)
-        | Match::PhysDev(_) => None,
+        | Match::PhysDev(_)
+        | Match::Ttl(_)
+        | Match::HopLimit(_) => None,
     })
 }
 

@@ -42,10 +42,20 @@ impl World {
 
     /// As [`World::hook`], with all that there is to say about devices.
     pub(crate) fn hook_to(&mut self, ns: NsId, at: Hook, skb: &mut Skb, by: Devices) -> bool {
-        match self.run_rules(ns, at, skb, by) {
+        // What neighbour discovery passes would make every journey twice as long: only what drops it is noted.
+        let verdict = if skb.packet.is_discovery() {
+            let hops = self.hops.take();
+            let verdict = self.run_rules(ns, at, skb, by);
+            self.hops = hops;
+            verdict
+        } else {
+            self.run_rules(ns, at, skb, by)
+        };
+        match verdict {
             Verdict::Accept => true,
             Verdict::Drop(cause) => {
-                self.note_drop(ns, by.any(), skb, DROP_REASON, |w| w.why(ns, cause));
+                let what = if skb.packet.is_discovery() { "neighbour discovery: " } else { "" };
+                self.note_drop(ns, by.any(), skb, DROP_REASON, |w| format!("{what}{}", w.why(ns, cause)));
                 false
             }
             Verdict::Reject(with, cause) => {
@@ -122,12 +132,39 @@ impl Devices {
 
 #[cfg(test)]
 mod tests {
-    use crate::testbed::{ask, dropped, pair, probe, routed};
+    use seatrial_core::addr::Family;
+    use seatrial_core::plan::Object;
+
+    use crate::testbed::{Bed, ask, dropped, pair, probe, routed};
+    use crate::trace::{Event as Happened, Hop};
 
     const FILTER: &str = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n";
 
     fn filter(rules: &str) -> String {
         format!("{FILTER}{rules}\nCOMMIT\n")
+    }
+
+    #[test]
+    fn v1_neighbour_discovery_meets_the_rules_of_both_ends() {
+        // Linux 6.18, and fixtures/trials/firewall/neighbour-discovery.trial.yaml.
+        let bed = Bed::new().machine("a", "fd00::1/64").machine("b", "fd00::2/64").listen("b", "80/tcp");
+        let tcp = "-A INPUT -p tcp -j ACCEPT\n";
+        let found = "-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 135 -m hl --hl-eq 255 -j ACCEPT\n\
+            -A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 136 -m hl --hl-eq 255 -j ACCEPT\n";
+        let ask = |input: &str| {
+            let rules = format!("*filter\n:INPUT DROP [0:0]\n{input}COMMIT\n");
+            let rules = seatrial_core::rules::iptables::parse(&rules, Family::V6).unwrap();
+            probe(&mut bed.clone().with("b", Object::Rules(rules)).world(), "a -> [fd00::2]:80/tcp")
+        };
+        let unfound = ask(tcp);
+        assert_eq!(unfound.outcome.to_string(), "unreachable (host)");
+        let why = "neighbour discovery: the policy of filter INPUT: DROP";
+        let said = |hop: &Hop| matches!(&hop.event, Happened::Drop { why: said, .. } if said == why);
+        assert!(unfound.trace.hops.iter().any(|hop| hop.ns.as_str() == "b" && said(hop)));
+        assert_eq!(ask(&format!("{tcp}{found}")).outcome.to_string(), "reaches b:80 from fd00::1");
+        // Whoever may not be told of its neighbour cannot answer.
+        let half = found.lines().next().unwrap_or_default();
+        assert_eq!(ask(&format!("{tcp}{half}\n")).outcome.to_string(), "reaches b:80 from fd00::1");
     }
 
     #[test]

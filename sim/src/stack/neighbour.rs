@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 
 use seatrial_core::addr::{Family, MacAddr};
-use seatrial_core::rules::AddrType;
+use seatrial_core::rules::{AddrType, Hook};
 
 use super::Stack;
 use super::fib::Flow;
+use super::hook::Devices;
 use super::icmp::Reason;
 use crate::arena::{DevId, NsId};
 use crate::clock::SECOND;
+use crate::packet::discovery::link_local;
 use crate::packet::{Body, Frame, NeighbourMessage};
 use crate::skb::{Framed, Meta, Skb};
 use crate::trace::{DropReason, Event as Happened};
@@ -62,6 +64,19 @@ pub(crate) enum Then {
     Bridge { port: DevId, src: MacAddr },
 }
 
+/// A packet that waits: from where, and its number.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    src: IpAddr,
+    flight: u32,
+}
+
+impl Waiting {
+    const fn of(skb: &Skb) -> Self {
+        Self { src: skb.packet.src, flight: skb.meta.flight }
+    }
+}
+
 impl Neighbour {
     /// Packets that wait for it.
     #[cfg(test)]
@@ -106,7 +121,7 @@ impl World {
                     text: format!("who has {next_hop}?"),
                 });
                 self.neighbour_state(ns, key, State::Incomplete(1), RETRANS_US);
-                self.solicit(ns, key, MacAddr::BROADCAST, Some(skb.packet.src));
+                self.solicit(ns, key, MacAddr::BROADCAST, Some(Waiting::of(&skb)));
             }
             return;
         };
@@ -144,11 +159,11 @@ impl World {
         let key = (dev, address);
         let entry = self.stacks[ns].neighbours.get(&key).filter(|n| n.timer == timer);
         let Some(entry) = entry else { return };
-        let from = entry.queue.first().map(|(skb, _)| skb.packet.src);
+        let waiting = entry.queue.first().map(|(skb, _)| Waiting::of(skb));
         match entry.state {
             State::Incomplete(tries) if tries < TRIES => {
                 self.neighbour_state(ns, key, State::Incomplete(tries + 1), RETRANS_US);
-                self.solicit(ns, key, MacAddr::BROADCAST, from);
+                self.solicit(ns, key, MacAddr::BROADCAST, waiting);
             }
             State::Delay(mac) => {
                 self.neighbour_state(ns, key, State::Probe(mac, 1), RETRANS_US);
@@ -179,15 +194,20 @@ impl World {
     }
 
     /// Asks who has an address: everyone, or the neighbour itself.
-    fn solicit(&mut self, ns: NsId, key: (DevId, IpAddr), to: MacAddr, from: Option<IpAddr>) {
+    fn solicit(&mut self, ns: NsId, key: (DevId, IpAddr), to: MacAddr, waiting: Option<Waiting>) {
         let (dev, target) = key;
-        let Some(sender) = self.stacks[ns].announce(dev, target, from) else { return };
+        let (stack, mac, from) = (&self.stacks[ns], self.devices[dev].mac, waiting.map(|w| w.src));
+        let sender = match target {
+            IpAddr::V4(_) => stack.announce(dev, target, from),
+            IpAddr::V6(_) => {
+                let own = from.filter(|src| stack.addresses_of(dev).any(|a| a.addr() == *src));
+                Some(own.unwrap_or(IpAddr::V6(link_local(mac))))
+            }
+        };
+        let Some(sender) = sender else { return };
         let dst = if to == MacAddr::BROADCAST { everyone(target) } else { to };
-        self.speak(
-            dev,
-            dst,
-            NeighbourMessage { request: true, sender_mac: self.devices[dev].mac, sender, target },
-        );
+        let message = NeighbourMessage { request: true, sender_mac: mac, sender, target };
+        self.speak(dev, dst, message, waiting.map_or(0, |w| w.flight));
     }
 
     /// Announces an address: a gratuitous ARP request, or an unsolicited advertisement (A8).
@@ -195,22 +215,47 @@ impl World {
         let request = Family::of(address) == Family::V4;
         let sender_mac = self.devices[dev].mac;
         let message = NeighbourMessage { request, sender_mac, sender: address, target: address };
-        self.speak(dev, everyone(address), message);
+        self.speak(dev, everyone(address), message, 0);
     }
 
-    fn speak(&mut self, dev: DevId, dst: MacAddr, message: NeighbourMessage) {
+    /// Sends a message, for the sake of the packet of this number; in IPv6 rules may drop it (`ndisc_send_skb`).
+    fn speak(&mut self, dev: DevId, dst: MacAddr, message: NeighbourMessage, flight: u32) {
         let frame = Frame { src: message.sender_mac, dst, body: Body::Neighbour(message) };
-        self.transmit(dev, Framed { frame, meta: Meta::default() });
+        let mut framed = Framed { frame, meta: Meta::new(flight) };
+        if let Some(mut skb) = framed.seen() {
+            let (ns, next_hop) = (self.devices[dev].ns, Some(skb.packet.dst));
+            let by = Devices { input: None, output: Some(dev), port: None, next_hop };
+            let passes = self.hook_to(ns, Hook::Output, &mut skb, by)
+                && self.hook_to(ns, Hook::Postrouting, &mut skb, by);
+            if !passes {
+                return;
+            }
+            framed.meta = skb.meta;
+        }
+        self.transmit(dev, framed);
+    }
+
+    /// Whether the rules let a message in (`ipv6_rcv`, `ip6_input`); ARP meets none. One that a bridge passed on has
+    /// passed PREROUTING there.
+    fn rules_admit(&mut self, ns: NsId, dev: DevId, framed: &Framed) -> bool {
+        let Some(mut skb) = framed.seen() else { return true };
+        (skb.meta.bridge.is_some() || self.hook(ns, Hook::Prerouting, &mut skb, Some(dev), None))
+            && self.hook(ns, Hook::Input, &mut skb, Some(dev), None)
+    }
+
+    fn is_own(&self, ns: NsId, dev: DevId, address: IpAddr) -> bool {
+        address == IpAddr::V6(link_local(self.devices[dev].mac))
+            || self.stacks[ns].addresses_of(dev).any(|own| own.addr() == address)
     }
 
     /// A message of a neighbour's (`arp_process`, `ndisc_rcv`).
-    pub(crate) fn neighbour_receive(&mut self, dev: DevId, frame: &Frame, message: NeighbourMessage) {
+    pub(crate) fn neighbour_receive(&mut self, dev: DevId, framed: &Framed, message: NeighbourMessage) {
         let ns = self.devices[dev].ns;
         let family = Family::of(message.target);
         let deaf =
             self.devices[dev].no_arp() || (family == Family::V6 && self.stacks[ns].conf(dev).disable_ipv6);
         // One's own question, come back. Another's may have the same MAC address: ipvlan's shares do.
-        if deaf || self.stacks[ns].addresses_of(dev).any(|own| own.addr() == message.sender) {
+        if deaf || self.is_own(ns, dev, message.sender) || !self.rules_admit(ns, dev, framed) {
             return;
         }
         let gratuitous = message.sender == message.target;
@@ -223,9 +268,9 @@ impl World {
                 sender: message.target,
                 target: message.sender,
             };
-            return self.speak(dev, message.sender_mac, answer);
+            return self.speak(dev, message.sender_mac, answer, framed.meta.flight);
         }
-        let confirmed = !message.request && !frame.dst.is_multicast();
+        let confirmed = !message.request && !framed.frame.dst.is_multicast();
         let state = if confirmed {
             State::Reachable(message.sender_mac, self.clock.now_us())
         } else {

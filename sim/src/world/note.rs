@@ -15,7 +15,7 @@ use crate::trace::{DropReason, Event as Happened, Hop, Place};
 use crate::world::{Event, World};
 
 impl World {
-    /// Notes what happened to a packet.
+    /// Notes what happened to a packet; not to one that has no number: a neighbour message for no packet's sake.
     pub(crate) fn note(
         &mut self,
         ns: NsId,
@@ -23,7 +23,7 @@ impl World {
         skb: &Skb,
         event: impl FnOnce(&Self) -> Happened,
     ) {
-        if self.hops.is_some() {
+        if self.hops.is_some() && skb.meta.flight > 0 {
             let hop = self.hop(ns, dev, skb, event);
             self.hops.get_or_insert_default().push(hop);
         }

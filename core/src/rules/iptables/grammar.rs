@@ -64,6 +64,9 @@ const PHYSDEV: &[Known] = &[
     option(&["--physdev-out"], 1),
     option(&["--physdev-is-bridged"], 0),
 ];
+const TTL: &[Known] =
+    &[option(&["--ttl-eq", "--ttl"], 1), option(&["--ttl-lt"], 1), option(&["--ttl-gt"], 1)];
+const HL: &[Known] = &[option(&["--hl-eq", "--hl"], 1), option(&["--hl-lt"], 1), option(&["--hl-gt"], 1)];
 
 /// The options of a match; nothing for one that is kept as written.
 pub(super) fn of_match(module: &str) -> Option<&'static [Known]> {
@@ -80,6 +83,8 @@ pub(super) fn of_match(module: &str) -> Option<&'static [Known]> {
         "comment" => COMMENT,
         "multiport" => MULTIPORT,
         "physdev" => PHYSDEV,
+        "ttl" => TTL,
+        "hl" => HL,
         _ => return None,
     })
 }

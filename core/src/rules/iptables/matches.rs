@@ -6,8 +6,8 @@ use super::lex::Word;
 use super::{names, value};
 use crate::addr::Family;
 use crate::rules::{
-    AddrTypeMatch, ConntrackMatch, IcmpType, Is, Match, MultiportMatch, MultiportSide, PhysDevMatch,
-    PortsMatch, Protocol, TcpFlagsMatch, TcpMatch,
+    AddrTypeMatch, ConntrackMatch, HopLimitMatch, IcmpType, Is, Match, MultiportMatch, MultiportSide,
+    PhysDevMatch, PortsMatch, Protocol, TcpFlagsMatch, TcpMatch,
 };
 
 /// The match that a module's options stand for.
@@ -41,6 +41,8 @@ pub(super) fn build(
         }
         "multiport" => Match::Multiport(multiport(module)?),
         "physdev" => Match::PhysDev(physdev(module)?),
+        "ttl" => Match::Ttl(hop_limit(module)?),
+        "hl" => Match::HopLimit(hop_limit(module)?),
         _ => Match::Other { module: module.name.text.clone(), options: module.words.clone() },
     })
 }
@@ -57,6 +59,7 @@ fn require_protocol(
         "sctp" => (&[132], "'-p sctp' in the same rule"),
         "icmp" => (&[1], "'-p icmp' in the same rule"),
         "icmp6" => (&[58], "'-p ipv6-icmp' in the same rule"),
+        "ttl" | "hl" => return only_in(module, family),
         "multiport" => (&[6, 17, 33, 132, 136], "'-p tcp', '-p udp' or another with ports in the same rule"),
         _ => return Ok(()),
     };
@@ -68,6 +71,16 @@ fn require_protocol(
     match protocol {
         Some(Is { not: false, value }) if needed.contains(&value.0) => Ok(()),
         Some(_) | None => Err(module.name.expected(text)),
+    }
+}
+
+/// `ttl` is IPv4's and `hl` is IPv6's.
+fn only_in(module: &Extension<'_>, family: Family) -> Result<(), ParseError> {
+    match (module.name.text.as_str(), family) {
+        ("ttl", Family::V6) | ("hl", Family::V4) => {
+            Err(module.name.expected("a module of this family: ttl in iptables, hl in ip6tables"))
+        }
+        (_, Family::V4 | Family::V6) => Ok(()),
     }
 }
 
@@ -215,6 +228,21 @@ fn multiport(module: &Extension<'_>) -> Result<MultiportMatch, ParseError> {
         return Err(word.expected("at most 15 ports, a range counted twice"));
     }
     Ok(MultiportMatch { which, ports: option.is(ports) })
+}
+
+fn hop_limit(module: &Extension<'_>) -> Result<HopLimitMatch, ParseError> {
+    let [option] = module.options.as_slice() else {
+        return Err(module.name.expected("one option behind the module, as in --ttl-eq or --hl-eq"));
+    };
+    let word = option.value()?;
+    let number = value::number(&word.text).and_then(|n| u8::try_from(n).ok());
+    let number = number.ok_or_else(|| word.expected("a number of hops, 0 to 255"))?;
+    match option.known.names.first() {
+        Some(&"--ttl-lt" | &"--hl-lt") if !option.not => Ok(HopLimitMatch::Below(number)),
+        Some(&"--ttl-gt" | &"--hl-gt") if !option.not => Ok(HopLimitMatch::Above(number)),
+        Some(&"--ttl-eq" | &"--hl-eq") => Ok(HopLimitMatch::Exactly(option.is(number))),
+        Some(_) | None => Err(option.word.expected("an option that can be negated after '!'")),
+    }
 }
 
 fn physdev(module: &Extension<'_>) -> Result<PhysDevMatch, ParseError> {

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use super::names;
 use crate::addr::{IpNet, PortRange};
 use crate::rules::{
-    AddrTypeMatch, ConntrackMatch, CtState, IcmpType, Is, MarkValue, Match, MultiportMatch, MultiportSide,
-    NatRange, PhysDevMatch, Policy, PortMap, PortsMatch, Protocol, RejectWith, Rule, Ruleset, Target,
-    TcpMatch, nft,
+    AddrTypeMatch, ConntrackMatch, CtState, HopLimitMatch, IcmpType, Is, MarkValue, Match, MultiportMatch,
+    MultiportSide, NatRange, PhysDevMatch, Policy, PortMap, PortsMatch, Protocol, RejectWith, Rule, Ruleset,
+    Target, TcpMatch, nft,
 };
 
 /// The whole text of `iptables-save`, without its comment lines; a rule's counters where it has them.
@@ -132,6 +132,8 @@ impl Words {
             }
             Match::Multiport(multiport) => self.multiport(multiport),
             Match::PhysDev(physdev) => self.physdev(physdev),
+            Match::Ttl(limit) => self.hop_limit("ttl", *limit),
+            Match::HopLimit(limit) => self.hop_limit("hl", *limit),
             Match::Other { module, options } => {
                 self.module(module);
                 options.iter().for_each(|o| self.word(o));
@@ -226,6 +228,15 @@ impl Words {
             self.option("--physdev-out", Is { not: device.not, value: () }, &device.value.0);
         }
         m.is_bridged.iter().for_each(|is| self.flag("--physdev-is-bridged", is));
+    }
+
+    fn hop_limit(&mut self, module: &str, limit: HopLimitMatch) {
+        self.module(module);
+        match limit {
+            HopLimitMatch::Exactly(is) => self.option(&format!("--{module}-eq"), is, is.value),
+            HopLimitMatch::Below(n) => self.option(&format!("--{module}-lt"), Is::a(n), n),
+            HopLimitMatch::Above(n) => self.option(&format!("--{module}-gt"), Is::a(n), n),
+        }
     }
 
     fn target(&mut self, target: &Target) {

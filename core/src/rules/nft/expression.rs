@@ -6,8 +6,8 @@ use std::fmt::Display;
 use super::{statement, weight};
 use crate::addr::{Family, IfName, IpNet, PortRange};
 use crate::rules::{
-    AddrType, AddrTypeMatch, ConntrackMatch, CtState, IcmpType, Is, MapKey, MarkValue, Match, MultiportMatch,
-    MultiportSide, PhysDevMatch, PortsMatch, Protocol, Rule, Target, TcpMatch,
+    AddrType, AddrTypeMatch, ConntrackMatch, CtState, HopLimitMatch, IcmpType, Is, MapKey, MarkValue, Match,
+    MultiportMatch, MultiportSide, PhysDevMatch, PortsMatch, Protocol, Rule, Target, TcpMatch,
 };
 
 /// A rule as one line: its matches, a counter as iptables keeps one (Docker has none where it asks a map), and what it
@@ -53,7 +53,8 @@ fn asks_ports(rule: &Rule, protocol: Protocol) -> bool {
         Match::InInterfaces(_) => false,
         Match::Protocol(_) | Match::Fragment(_) | Match::Icmp(_) | Match::AddrType(_) => false,
         Match::Conntrack(_) | Match::State(_) | Match::Mark(_) | Match::ConnMark(_) => false,
-        Match::Comment(_) | Match::Multiport(_) | Match::PhysDev(_) | Match::Other { .. } => false,
+        Match::Comment(_) | Match::Multiport(_) | Match::PhysDev(_) => false,
+        Match::Ttl(_) | Match::HopLimit(_) | Match::Other { .. } => false,
     })
 }
 
@@ -84,6 +85,8 @@ fn expression(ip: &str, m: &Match) -> Result<Vec<String>, String> {
         Match::ConnMark(mark) => one(marked("ct mark", mark)),
         Match::Multiport(ports) => multiport(ports),
         Match::PhysDev(device) => physdev(device),
+        Match::Ttl(limit) => one(hop_limit("ip ttl", *limit)),
+        Match::HopLimit(limit) => one(hop_limit("ip6 hoplimit", *limit)),
         Match::Comment(_) => Ok(Vec::new()),
         Match::Fragment(_) | Match::Other { .. } => Err(as_written(m)),
     }
@@ -274,6 +277,14 @@ fn multiport(ports: &MultiportMatch) -> Result<Vec<String>, String> {
 }
 
 /// Bridge ports are known to nft's `bridge` family alone (man 8 nft, `meta ibrname`).
+fn hop_limit(field: &str, limit: HopLimitMatch) -> String {
+    match limit {
+        HopLimitMatch::Exactly(n) => is(field, n.not, n.value),
+        HopLimitMatch::Below(n) => format!("{field} < {n}"),
+        HopLimitMatch::Above(n) => format!("{field} > {n}"),
+    }
+}
+
 fn physdev(device: &PhysDevMatch) -> Result<Vec<String>, String> {
     Err(as_written(&Match::PhysDev(device.clone())))
 }

@@ -234,6 +234,33 @@ fn a_host_with_ufw_is_a_riddle_only_where_it_limits_a_rate() {
     assert!(matches!(receive(5432), Err(Verdict::Drop(_))), "-m limit only before LOG");
 }
 
+#[test]
+fn rules_see_how_far_a_packet_may_still_go() {
+    for (rule, passes) in [
+        ("--ttl-eq 64", false),
+        ("! --ttl-eq 64", true),
+        ("--ttl-lt 64", true),
+        ("--ttl-lt 65", false),
+        ("--ttl-gt 64", true),
+        ("--ttl-gt 63", false),
+    ] {
+        let mut host =
+            Host::new(&format!("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m ttl {rule} -j DROP\nCOMMIT\n"));
+        let packet = syn("203.0.113.50:4000", "203.0.113.10:80");
+        assert_eq!(packet.ttl, 64);
+        assert_eq!(host.receive(packet, "eth0").is_ok(), passes, "{rule}");
+    }
+}
+
+#[test]
+fn what_looks_for_an_extension_header_finds_none() {
+    for rule in ["rt --rt-type 0", "frag --fragid 0:4294967295", "hbh --hbh-len 8", "rt ! --rt-type 0"] {
+        let rules = format!("*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m {rule} -j DROP\nCOMMIT\n");
+        let ping = echo("2001:db8:2::2", "2001:db8:1::50", 7, false);
+        assert!(Host::v6(&rules).forward(ping, "eth0", "bridge1").is_ok(), "{rule}");
+    }
+}
+
 /// Rules of nft, as it lists them.
 fn nft(text: &str) -> Result<Host, RulesError> {
     let tables = seatrial_core::rules::nft::parse(text, Family::V4).unwrap();
