@@ -70,30 +70,9 @@ const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from_bits((0xff02 << 112) | 0x1_ff00_0000 | (address.to_bits() & 0xff_ffff))
 }
 
-/// The link-local address that a hardware address gives (RFC 4291, appendix A; addr_gen_mode 0).
-pub(crate) const fn link_local(mac: MacAddr) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac.0;
-    Ipv6Addr::new(
-        0xfe80,
-        0,
-        0,
-        0,
-        u16::from_be_bytes([a ^ 2, b]),
-        u16::from_be_bytes([c, 0xff]),
-        u16::from_be_bytes([0xfe, d]),
-        u16::from_be_bytes([e, f]),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn v1_a_link_local_address_is_the_hardware_address_with_a_bit_turned_and_fffe_in_it() {
-        // Linux 6.18, of a veth with this address.
-        assert_eq!(link_local(MacAddr([0x02, 0x42, 0xac, 0x11, 0, 2])).to_string(), "fe80::42:acff:fe11:2");
-    }
 
     #[test]
     fn v1_an_address_is_asked_for_in_the_group_of_its_last_three_bytes() {

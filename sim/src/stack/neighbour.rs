@@ -11,7 +11,6 @@ use super::hook::Devices;
 use super::icmp::Reason;
 use crate::arena::{DevId, NsId};
 use crate::clock::SECOND;
-use crate::packet::discovery::link_local;
 use crate::packet::{Body, Frame, NeighbourMessage};
 use crate::skb::{Framed, Meta, Skb};
 use crate::trace::{DropReason, Event as Happened};
@@ -199,9 +198,11 @@ impl World {
         let (stack, mac, from) = (&self.stacks[ns], self.devices[dev].mac, waiting.map(|w| w.src));
         let sender = match target {
             IpAddr::V4(_) => stack.announce(dev, target, from),
+            // The waiting packet's source where the device has it, and else its link-local one (`ndisc_solicit`).
             IpAddr::V6(_) => {
-                let own = from.filter(|src| stack.addresses_of(dev).any(|a| a.addr() == *src));
-                Some(own.unwrap_or(IpAddr::V6(link_local(mac))))
+                let own = || stack.addresses_of(dev).map(|net| net.addr());
+                let narrow = |a: &IpAddr| matches!(a, IpAddr::V6(a) if a.is_unicast_link_local());
+                own().find(|a| Some(*a) == from).or_else(|| own().find(narrow))
             }
         };
         let Some(sender) = sender else { return };
@@ -244,8 +245,7 @@ impl World {
     }
 
     fn is_own(&self, ns: NsId, dev: DevId, address: IpAddr) -> bool {
-        address == IpAddr::V6(link_local(self.devices[dev].mac))
-            || self.stacks[ns].addresses_of(dev).any(|own| own.addr() == address)
+        self.stacks[ns].addresses_of(dev).any(|own| own.addr() == address)
     }
 
     /// A message of a neighbour's (`arp_process`, `ndisc_rcv`).
