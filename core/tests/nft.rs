@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use seatrial_core::addr::Family;
 use seatrial_core::plan::{Object, plan};
+use seatrial_core::rules::Backend;
 use seatrial_core::rules::nft::{list, parse};
-use seatrial_core::rules::{Backend, Ruleset};
 use seatrial_core::topology::compose::Options;
 use seatrial_core::topology::files::Files;
 use seatrial_core::topology::trial;
@@ -29,30 +29,6 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     files.sort();
     assert!(!files.is_empty(), "{}: no {ending}", folder.display());
     files
-}
-
-/// The table in a document, which is indented there.
-fn listed(document: &str) -> String {
-    let lines = document.lines().filter_map(|line| line.strip_prefix("    "));
-    let table = lines.skip_while(|line| !line.starts_with("table ")).map(|line| format!("{line}\n"));
-    let mut text = String::new();
-    for line in table {
-        text += &line;
-        if line == "}\n" {
-            break;
-        }
-    }
-    text
-}
-
-#[test]
-fn what_nft_listed_survives_being_read_and_written() {
-    for file in files("engines/29-nftables", ".md") {
-        let text = listed(&fs::read_to_string(&file).unwrap());
-        let tables = parse(&text, Family::V4).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-        let read = Ruleset { family: Family::V4, backend: Backend::Nft, tables };
-        assert_eq!(list(&read).unwrap(), text, "{}", file.display());
-    }
 }
 
 #[test]
