@@ -24,7 +24,7 @@ use seatrial_core::linux::stage::{Launch, Stage};
 use seatrial_core::plan::{Plan, PlanOp};
 
 use crate::channel::{Hello, Order, PORT, What, Word};
-use crate::initramfs::MODULES;
+use crate::initramfs::{MODULES, SIGNATURES};
 
 /// What the kernel calls the first process of an initramfs (Documentation/filesystems/ramfs-rootfs-initramfs.rst).
 const INIT: &str = "/init";
@@ -92,13 +92,26 @@ fn load() -> io::Result<Vec<String>> {
     paths.sort();
     let mut refused = Vec::new();
     for path in paths {
-        match finit_module(File::open(&path)?, c"", ModuleInitFlags::empty()) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => refused.push(format!("{}: {}", name(&path), errno.desc())),
+        let insert =
+            || finit_module(File::open(&path)?, c"", ModuleInitFlags::empty()).map_err(io::Error::from);
+        let came = insert().or_else(|e| match e.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENOKEY | Errno::EKEYREJECTED | Errno::EBADMSG) => sign(&path).and_then(|()| insert()),
+            Some(Errno::EEXIST) => Ok(()),
+            Some(_) | None => Err(e),
+        });
+        if let Err(e) = came {
+            refused.push(format!("{}: {e}", name(&path)));
         }
         fs::remove_file(&path)?;
     }
     Ok(refused)
+}
+
+/// Puts a module's signature back behind it, for a kernel that insists on one (CONFIG_MODULE_SIG_FORCE). Others are spared
+/// it: to verify eighty takes an emulated processor a second.
+fn sign(path: &Path) -> io::Result<()> {
+    let signature = fs::read(Path::new(SIGNATURES).join(path.file_name().unwrap_or_default()))?;
+    File::options().append(true).open(path)?.write_all(&signature)
 }
 
 /// `nf_nat` of `/modules/017-nf_nat.ko`.

@@ -13,6 +13,8 @@ mod modules;
 
 /// Where the guest finds the kernel's modules, in the order of their names.
 pub(crate) const MODULES: &str = "/modules";
+/// Where it finds what signs them, by the same names.
+pub(crate) const SIGNATURES: &str = "/signatures";
 /// The tools that lane kernel calls, and the package each comes with.
 const TOOLS: [(&str, &str); 5] = [
     ("iptables-restore", "iptables"),
@@ -62,7 +64,9 @@ pub(crate) fn pack(program: &Path, modules: Option<&Path>) -> io::Result<Vec<u8>
     let modules = modules.map_or_else(|| Ok(Vec::new()), modules::modules)?;
     archive.folder(Path::new(MODULES));
     for (number, module) in modules.into_iter().enumerate() {
-        archive.file(&Path::new(MODULES).join(format!("{number:03}-{}.ko", module.name)), &module.code);
+        let place = Path::new(MODULES).join(format!("{number:03}-{}.ko", module.name));
+        archive.file(&place, &module.code);
+        archive.file(&Path::new(SIGNATURES).join(place.file_name().unwrap_or_default()), &module.signature);
     }
     for (name, text) in ETC {
         archive.file(&Path::new("/etc").join(name), text.as_bytes());

@@ -12,6 +12,8 @@ use serde::Deserialize;
 
 mod image;
 
+pub(crate) use image::vmlinux;
+
 /// What lists them.
 const MANIFEST: &str = "manifest.json";
 /// What names another folder.

@@ -4,11 +4,13 @@
 //! it. What it comes to is what its first process says, never QEMU's exit status: a kernel that panics ends it with 0.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +27,7 @@ use seatrial_core::linux::request::Answer;
 
 use crate::channel::{Hello, Order, PORT, What, Word};
 use crate::initramfs;
-use crate::kernels::Kernel;
+use crate::kernels::{Kernel, vmlinux};
 use console::Console;
 
 mod accel;
@@ -120,15 +122,25 @@ impl Machine {
     /// What could not be read, written or run, or why nothing came of it, with what its console says.
     pub(crate) fn boot(boot: Boot<'_>) -> io::Result<Self> {
         let Boot { kernel, program, limit, accel, keep } = boot;
-        // QEMU's own word would be the console's, and a guest's silence the only sign.
-        File::open(&kernel.image)
-            .map_err(|e| io::Error::new(e.kind(), format!("cannot read {}: {e}", kernel.image.display())))?;
-        let packed = initramfs::pack(program, kernel.modules.as_deref())?;
+        let unpack = || {
+            let of = |e: io::Error| {
+                io::Error::new(e.kind(), format!("cannot read {}: {e}", kernel.image.display()))
+            };
+            let image = fs::read(&kernel.image).map_err(of)?;
+            in_memory(c"kernel", &vmlinux(&image).unwrap_or(image))
+        };
+        // Both take a while, and a machine has more than one core.
+        let (image, packed) = thread::scope(|scope| {
+            let image = scope.spawn(unpack);
+            let packed = initramfs::pack(program, kernel.modules.as_deref());
+            (image.join().unwrap_or_else(|panic| resume_unwind(panic)), packed)
+        });
+        let (image, packed) = (image?, packed?);
         let log = keep.map(|folder| leave(folder, &packed)).transpose()?;
-        let initramfs = in_memory(&packed)?;
+        let initramfs = in_memory(c"initramfs", &packed)?;
         let (port, theirs) = UnixStream::pair()?;
         let (console, output) = io::pipe()?;
-        let process = command(kernel, accel, &initramfs, theirs.into(), output)?
+        let process = command(&image, accel, &initramfs, theirs.into(), output)?
             .spawn()
             .map_err(|e| io::Error::new(e.kind(), format!("cannot run {QEMU}: {e}; {INSTALL}")))?;
         let shared = Arc::new(Shared::default());
@@ -271,15 +283,15 @@ fn leave(folder: &Path, initramfs: &[u8]) -> io::Result<File> {
 }
 
 /// A file that is nowhere, for QEMU to find under the same number.
-fn in_memory(bytes: &[u8]) -> io::Result<File> {
-    let mut file = File::from(memfd_create(c"initramfs", MFdFlags::empty())?);
+fn in_memory(name: &CStr, bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create(name, MFdFlags::empty())?);
     file.write_all(bytes)?;
     Ok(file)
 }
 
 /// q35, as it is where nothing needs more; what would change the kernel under test is left out.
 fn command(
-    kernel: &Kernel,
+    kernel: &File,
     accel: Accel,
     initramfs: &File,
     port: OwnedFd,
@@ -298,8 +310,7 @@ fn command(
         ])
         .args(["-cpu", accel.cpu()])
         .args(["-smp", "1", "-m", &MEMORY.to_string()])
-        .arg("-kernel")
-        .arg(&kernel.image)
+        .args(["-kernel", &format!("/proc/self/fd/{}", kernel.as_raw_fd())])
         .args(["-initrd", &format!("/proc/self/fd/{}", initramfs.as_raw_fd())])
         .args(["-append", "console=ttyS0 panic=-1 cryptomgr.notests loglevel=5"])
         .args(["-chardev", "file,id=console,path=/proc/self/fd/1", "-serial", "chardev:console"])

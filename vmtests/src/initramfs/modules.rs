@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use liblzma::read::XzDecoder;
-use ruzstd::decoding::StreamingDecoder;
+use zstd::stream::read::Decoder;
 
 use super::elf;
 
@@ -76,10 +76,11 @@ const WANTED: [&str; 62] = [
     "ip6t_REJECT",
 ];
 
-/// A module: its name, and its code, decompressed.
+/// A module: its name, its code, decompressed, and what signs it.
 pub(super) struct Module {
     pub(super) name: String,
     pub(super) code: Vec<u8>,
+    pub(super) signature: Vec<u8>,
 }
 
 /// The modules that plans need, each behind those that it depends on.
@@ -110,9 +111,21 @@ impl Loaded {
         let wrong = |e: object::Error| io::Error::other(format!("{}: {e}", path.display()));
         let info = elf::section(&code, ".modinfo").map_err(wrong)?;
         depends(&info).iter().try_for_each(|other| self.take(other))?;
-        self.order.push(Module { name: name.to_owned(), code });
+        let (code, signature) = apart(code);
+        self.order.push(Module { name: name.to_owned(), code, signature });
         Ok(())
     }
+}
+
+/// A module's code, and the signature behind it (kernel/module_signature.c: the signature, `struct module_signature`,
+/// whose last four bytes are the signature's length, and a mark).
+fn apart(mut code: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    const MARK: &[u8] = b"~Module signature appended~\n";
+    const ABOUT: usize = 12;
+    let length = code.strip_suffix(MARK).and_then(|rest| rest.last_chunk()).map(|n| u32::from_be_bytes(*n));
+    let end = length.and_then(|n| code.len().checked_sub(MARK.len() + ABOUT + usize::try_from(n).ok()?));
+    let signature = end.map(|end| code.split_off(end)).unwrap_or_default();
+    (code, signature)
 }
 
 /// The names of the modules that one depends on (man 8 modinfo: `depends`).
@@ -150,10 +163,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut code = Vec::new();
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("xz") => XzDecoder::new(packed.as_slice()).read_to_end(&mut code).map_err(of)?,
-        Some("zst") => {
-            let decoder = StreamingDecoder::new(packed.as_slice());
-            decoder.map_err(|e| of(io::Error::other(e)))?.read_to_end(&mut code).map_err(of)?
-        }
+        Some("zst") => Decoder::new(packed.as_slice()).map_err(of)?.read_to_end(&mut code).map_err(of)?,
         Some(_) | None => return Ok(packed),
     };
     Ok(code)
@@ -162,6 +172,18 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signature_stands_behind_the_code() {
+        let tail = b"signed\0\0\0\0\0\0\0\0\0\0\0\x06~Module signature appended~\n";
+        let whole = [&b"code"[..], tail].concat();
+        assert_eq!(apart(whole), (b"code".to_vec(), tail.to_vec()));
+        for none in
+            [&b"code"[..], b"", b"~Module signature appended~\n", b"short\xff~Module signature appended~\n"]
+        {
+            assert_eq!(apart(none.to_vec()), (none.to_vec(), Vec::new()));
+        }
+    }
 
     #[test]
     fn a_module_names_what_it_depends_on() {

@@ -1,10 +1,12 @@
-//! What a kernel's image says of itself.
+//! What a kernel's image says of itself, and the kernel in it.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
+use liblzma::read::XzDecoder;
 use seatrial_core::engine::Version;
+use zstd::stream::read::Decoder;
 
 /// What a vmlinux says it is (init/version.c: linux_banner).
 const BANNER: &[u8] = b"Linux version ";
@@ -25,6 +27,50 @@ fn setup(bytes: &[u8]) -> Option<&[u8]> {
     let header = bytes.get(0x202..0x210)?.strip_prefix(b"HdrS")?;
     let offset = u16::from_le_bytes(*header.last_chunk()?);
     bytes.get(usize::from(offset) + 0x200..)
+}
+
+/// The vmlinux in a bzImage, where it can be started as it is: an emulated processor takes a second to unpack it. None
+/// where it is packed in a way that is not known here, or has no entry for that (PVH, CONFIG_PVH).
+pub(crate) fn vmlinux(bytes: &[u8]) -> Option<Vec<u8>> {
+    let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    // Documentation/arch/x86/boot.rst: setup_sects, payload_offset and payload_length, of protocol 2.08 on.
+    bytes
+        .get(0x202..)?
+        .strip_prefix(b"HdrS")
+        .filter(|_| number(0x206).is_some_and(|v| v & 0xffff >= 0x208))?;
+    let sectors = bytes.get(0x1f1).copied().map_or(4, |n| if n == 0 { 4 } else { usize::from(n) });
+    let start = (sectors + 1) * 512 + usize::try_from(number(0x248)?).ok()?;
+    let payload = bytes.get(start..)?.get(..usize::try_from(number(0x24c)?).ok()?)?;
+    let mut vmlinux = Vec::new();
+    match payload {
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => drop(XzDecoder::new(payload).read_to_end(&mut vmlinux).ok()?),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            // The length of all stands behind the frame.
+            Decoder::new(payload).ok()?.single_frame().read_to_end(&mut vmlinux).ok()?;
+        }
+        [0x02, 0x21, 0x4c, 0x18, blocks @ ..] => vmlinux = lz4(blocks)?,
+        _ => return None,
+    };
+    starts_as_it_is(&vmlinux).then_some(vmlinux)
+}
+
+/// Blocks of LZ4's legacy frame, which is what kernels are packed in (lib/decompress_unlz4.c): each its length, and up to
+/// 8 MiB unpacked. What comes behind the last is the length of all.
+fn lz4(mut blocks: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    while let Some((size, rest)) = blocks.split_first_chunk() {
+        let Some(block) = rest.get(..usize::try_from(u32::from_le_bytes(*size)).ok()?) else { break };
+        out.extend(lz4_flex::block::decompress(block, 8 << 20).ok()?);
+        blocks = rest.get(block.len()..)?;
+    }
+    Some(out)
+}
+
+/// Whether an ELF image says where to be entered without what a bzImage brings (Documentation/arch/x86/pvh.rst: a note of
+/// Xen, XEN_ELFNOTE_PHYS32_ENTRY).
+fn starts_as_it_is(vmlinux: &[u8]) -> bool {
+    const NOTE: &[u8] = b"\x12\0\0\0Xen\0";
+    vmlinux.starts_with(b"\x7fELF") && vmlinux.windows(NOTE.len()).any(|window| window == NOTE)
 }
 
 fn banner(bytes: &[u8]) -> Option<&[u8]> {
@@ -66,6 +112,33 @@ mod tests {
             assert!(of(garbage).unwrap_err().contains("neither a bzImage nor a vmlinux"));
         }
         assert!(release(&folder.path().join("none")).unwrap_err().to_string().starts_with("cannot read "));
+    }
+
+    /// A bzImage with this behind its header (two sectors), as `scripts/Makefile.lib` packs it.
+    fn packed(payload: &[u8]) -> Vec<u8> {
+        let mut image = vec![0; 0x400];
+        image[0x1f1] = 1;
+        image[0x202..0x206].copy_from_slice(b"HdrS");
+        image[0x206..0x208].copy_from_slice(&0x20f_u16.to_le_bytes());
+        image[0x24c..0x250].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
+        image.extend_from_slice(payload);
+        image
+    }
+
+    #[test]
+    fn the_kernel_in_an_image_is_taken_out_where_it_starts_as_it_is() {
+        let kernel = b"\x7fELF and a note \x04\0\0\0\x08\0\0\0\x12\0\0\0Xen\0 in it";
+        let mut lz4 = vec![0x02, 0x21, 0x4c, 0x18];
+        // One sequence of literals (lz4_Block_format.md): a token, the rest of the length, the bytes.
+        let block = [&[0xf0, u8::try_from(kernel.len() - 15).unwrap()][..], kernel].concat();
+        lz4.extend_from_slice(&u32::try_from(block.len()).unwrap().to_le_bytes());
+        lz4.extend_from_slice(&block);
+        lz4.extend_from_slice(&u32::try_from(kernel.len()).unwrap().to_le_bytes());
+        assert_eq!(vmlinux(&packed(&lz4)).as_deref(), Some(&kernel[..]));
+        for other in [&b"\x1f\x8b gzip"[..], b"", b"\x02\x21\x4c\x18\x05\0\0\0\x40note"] {
+            assert_eq!(vmlinux(&packed(other)), None);
+        }
+        assert_eq!((vmlinux(kernel), vmlinux(b"")), (None, None));
     }
 
     #[test]

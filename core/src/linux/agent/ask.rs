@@ -1,8 +1,10 @@
 //! Questions with real sockets, and what comes of them: the kernel retransmits, gives up and refuses as it does to any
 //! program.
 
+use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::pin::pin;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -20,6 +22,11 @@ use crate::probe::{Outcome, ProbeOptions, Unreachable};
 
 /// How long an answer is waited for; longer than ARP takes to give up.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// A machine that had no time to spare may have the answer still in a queue, an emulated one on a busy host above all: it
+/// is waited for until the machine has had nothing to do for this long, and no longer than that.
+const SPARE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(1);
 /// How much is read at once, and how much of what is no answer is looked at, in bytes.
 const PIECE_BYTES: usize = 4096;
 const HEARD_BYTES: usize = 64 * 1024;
@@ -118,11 +125,33 @@ pub(super) async fn ask(transport: Transport, question: Question) -> Result<Outc
 
 /// What comes of a question until the deadline.
 pub(super) async fn within(asking: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Error> {
-    match timeout(DEADLINE, asking).await {
+    let mut asking = pin!(asking);
+    let (idle, mut waited) = (idle(), DEADLINE);
+    let mut answer = timeout(DEADLINE, asking.as_mut()).await;
+    while answer.is_err() && waited < PATIENCE && busy_since(idle) {
+        answer = timeout(PAUSE, asking.as_mut()).await;
+        waited += PAUSE;
+    }
+    match answer {
         Ok(Ok(outcome) | Err(Failure::Outcome(outcome))) => Ok(outcome),
         Ok(Err(Failure::Error(error))) => Err(error),
         Err(_) => Ok(Outcome::Dropped),
     }
+}
+
+/// Whether the machine has had less than a moment to spare since.
+fn busy_since(then: Option<Duration>) -> bool {
+    then.zip(idle()).is_some_and(|(then, now)| now.saturating_sub(then) < SPARE)
+}
+
+/// How long the machine's processors have had nothing to do, all of them together; unknown where there is no /proc.
+fn idle() -> Option<Duration> {
+    spare(&fs::read_to_string("/proc/uptime").ok()?)
+}
+
+/// The second number of /proc/uptime (man 5 proc_uptime).
+fn spare(uptime: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(uptime.split_whitespace().nth(1)?.parse().ok()?).ok()
 }
 
 async fn by_stream(transport: Transport, question: Question) -> Result<Outcome, Failure> {
@@ -237,5 +266,22 @@ pub(super) async fn exchange(
             Err(errno) if told::of_errno(errno).is_some() => {}
             Err(errno) => return Err(failed("hear from", question.to.to_string(), errno).into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_a_machine_had_to_spare_is_read() {
+        assert_eq!(spare("350735.47 234388.90\n"), Some(Duration::from_millis(234_388_900)));
+        assert_eq!((spare("1.0"), spare("1.0 -2.0"), spare("")), (None, None, None));
+    }
+
+    #[test]
+    fn a_machine_of_which_nothing_is_known_is_not_waited_for() {
+        assert!(!busy_since(None));
+        assert!(!busy_since(Some(Duration::ZERO)), "this one has had time since it started");
     }
 }
