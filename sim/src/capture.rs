@@ -9,6 +9,7 @@ use std::ops::Range;
 use pcap_file::PcapError;
 use seatrial_core::addr::MacAddr;
 use seatrial_core::probe::Way;
+use seatrial_core::topology::NodeName;
 
 use crate::arena::{DevId, Id as _, NsId};
 use crate::packet::{Body, L4, Payload};
@@ -164,7 +165,7 @@ impl World {
             Payload::Empty => Vec::new(),
             Payload::Ask(nonce) => text(format!("ask {:016x}", nonce.0)),
             Payload::Answer { nonce, node, port, saw } => {
-                let node = self.nodes.iter().nth(usize::from(node)).map_or("", |(_, node)| node.as_str());
+                let node = self.nodes.get_index(node.into()).map_or("", NodeName::as_str);
                 text(format!("answer {:016x} of {node} port {port} to {saw}", nonce.0))
             }
             Payload::Query(number) => self.names.query_bytes(number),

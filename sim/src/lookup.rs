@@ -179,7 +179,7 @@ impl World {
     }
 
     fn file_of(&self, node: NodeId, path: &str) -> &str {
-        let mount = self.places.space(&self.nodes[node], NsKind::Mount);
+        let mount = self.places.space(self.numbered(node), NsKind::Mount);
         mount.and_then(|mount| self.places.file(mount, path)).unwrap_or("")
     }
 

@@ -59,9 +59,11 @@ impl Namespaces {
 
     /// Starts a process.
     pub(crate) fn start(&mut self, process: Process) {
-        self.started.retain(|node| *node != process.node);
-        self.started.push(process.node.clone());
-        self.processes.insert(process.node.clone(), process);
+        let node = process.node.clone();
+        if self.processes.insert(node.clone(), process).is_some() {
+            self.started.retain(|started| *started != node);
+        }
+        self.started.push(node);
     }
 
     /// Ends a process; whether it ran.
@@ -240,7 +242,7 @@ impl World {
 
     fn lookup_all(&mut self, node: &NodeName, name: &str) -> Vec<IpAddr> {
         self.concluded = None;
-        let ids = self.nodes.find(|n| n == node).zip(self.ns_of(node));
+        let ids = self.number(node).zip(self.ns_of(node));
         let mut found =
             ids.map(|(node, ns)| self.resolve(node, ns, name, None::<Family>)).unwrap_or_default();
         found.sort();

@@ -88,7 +88,7 @@ impl Stack {
     /// Takes in a device, with the settings new devices get.
     pub(crate) fn adopt(&mut self, name: IfName, dev: DevId) {
         self.links.insert(name, dev);
-        self.inet.insert(dev, Inet { addresses: Vec::new(), conf: self.settings.default });
+        self.inet.insert(dev, Inet { addresses: Vec::new(), conf: self.settings.default, routed: false });
     }
 
     /// Forgets a device, and all that was on it.

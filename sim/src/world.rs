@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
 use seatrial_core::plan::NsName;
 use seatrial_core::probe::{Outcome, Way};
 use seatrial_core::topology::NodeName;
 
-use crate::arena::{Arena, DevId, NodeId, NsId, ProxyId, ResolverId};
+use crate::arena::{Arena, DevId, Id as _, NodeId, NsId, ProxyId, ResolverId};
 use crate::capture::Shot;
 use crate::clock::{Clock, MS};
 use crate::device::Device;
@@ -52,7 +54,7 @@ pub struct World {
     pub(crate) spaces: BTreeMap<NsName, NsId>,
     pub(crate) stacks: Arena<NsId, Stack>,
     pub(crate) devices: Arena<DevId, Device>,
-    pub(crate) nodes: Arena<NodeId, NodeName>,
+    pub(crate) nodes: IndexSet<NodeName, FxBuildHasher>,
     pub(crate) places: Namespaces,
     pub(crate) proxies: Arena<ProxyId, ProxyState>,
     pub(crate) resolvers: Arena<ResolverId, ResolverState>,
@@ -112,7 +114,7 @@ impl World {
             spaces: BTreeMap::new(),
             stacks: Arena::new(),
             devices: Arena::new(),
-            nodes: Arena::new(),
+            nodes: IndexSet::default(),
             places: Namespaces::default(),
             proxies: Arena::new(),
             resolvers: Arena::new(),
@@ -201,8 +203,18 @@ impl World {
 
     /// A listener's answer to a question.
     pub(crate) fn answer_of(&self, nonce: Nonce, node: NodeId, port: u16, saw: IpAddr) -> Payload {
-        use crate::arena::Id as _;
         let node = u16::try_from(node.position()).unwrap_or(u16::MAX);
         Payload::Answer { nonce, node, port, saw }
+    }
+
+    /// A node's number.
+    pub(crate) fn number(&self, node: &NodeName) -> Option<NodeId> {
+        let position = u32::try_from(self.nodes.get_index_of(node)?).ok()?;
+        Some(NodeId::from_position(position))
+    }
+
+    /// The node of a number.
+    pub(crate) fn numbered(&self, node: NodeId) -> &NodeName {
+        &self.nodes[node.position() as usize]
     }
 }

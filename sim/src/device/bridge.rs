@@ -231,10 +231,14 @@ impl World {
     /// Makes a device a port of a bridge; a bridge without a MAC address of its own takes the lowest of its ports' (B4).
     pub(crate) fn enslave(&mut self, dev: DevId, bridge: DevId) {
         self.devices[dev].port = Some(super::Port { bridge, hairpin: false, isolated: false });
-        if let Some(fdb) = self.devices[bridge].bridge_mut() {
-            fdb.ports.push(dev);
+        let mac = self.devices[dev].mac;
+        let device = &mut self.devices[bridge];
+        let Some(fdb) = device.bridge_mut() else { return };
+        fdb.ports.push(dev);
+        let (first, follows) = (fdb.ports.len() == 1, !fdb.mac_set);
+        if follows && (first || mac < device.mac) {
+            device.mac = mac;
         }
-        self.settle_mac(bridge);
     }
 
     /// Takes a port off its bridge.

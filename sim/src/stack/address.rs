@@ -18,6 +18,8 @@ pub(crate) struct Inet {
     /// In the order they were given; the first of a subnet is the primary one.
     pub(crate) addresses: Vec<IfAddr>,
     pub(crate) conf: Conf,
+    /// Whether its addresses have brought routes.
+    pub(crate) routed: bool,
 }
 
 /// An address of a device.

@@ -100,7 +100,7 @@ impl World {
 
     fn inquire(&mut self, probe: &Probe) -> Outcome {
         self.concluded = None;
-        let Some((node, ns)) = self.nodes.find(|n| *n == probe.from).zip(self.ns_of(&probe.from)) else {
+        let Some((node, ns)) = self.number(&probe.from).zip(self.ns_of(&probe.from)) else {
             return Outcome::NoRoute;
         };
         let target = match &probe.target {

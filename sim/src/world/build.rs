@@ -13,7 +13,7 @@ use seatrial_core::rules::{AddrType, Protocol, Ruleset};
 use seatrial_core::topology::NodeName;
 use thiserror::Error;
 
-use crate::arena::{DevId, NodeId, NsId};
+use crate::arena::{DevId, Id as _, NodeId, NsId};
 use crate::device::{Device, Kind};
 use crate::kernel::Kernel;
 use crate::namespaces::machine;
@@ -213,8 +213,12 @@ impl World {
 
     /// A node's number, a new one if it has none.
     fn node(&mut self, name: &NodeName) -> NodeId {
-        let known = self.nodes.find(|n| n == name);
-        known.unwrap_or_else(|| self.nodes.push(name.clone()))
+        let known = self.number(name);
+        known.unwrap_or_else(|| {
+            let next = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+            self.nodes.insert(name.clone());
+            NodeId::from_position(next)
+        })
     }
 
     /// A device by name.

@@ -93,7 +93,7 @@ impl World {
     /// The node of a socket's process; of one that has none, the namespace's name.
     fn node_of(&self, ns: NsId, owner: Owner) -> NodeName {
         match owner {
-            Owner::Listener(node) | Owner::Asker(node) | Owner::Libc(node) => self.nodes[node].clone(),
+            Owner::Listener(node) | Owner::Asker(node) | Owner::Libc(node) => self.numbered(node).clone(),
             Owner::ProxyFront(_) | Owner::ProxyBack(_) | Owner::Reservation => {
                 self.stacks[ns].name.as_str().into()
             }

@@ -73,7 +73,7 @@ impl World {
                 self.tcp_send(ns, sock, Payload::Ask(nonce), size);
             }
             Wake::Received { payload: Payload::Answer { nonce: of, node, port, saw }, .. } if of == nonce => {
-                let node = self.nodes.iter().nth(usize::from(node)).map(|(_, name)| name.clone());
+                let node = self.nodes.get_index(node.into()).cloned();
                 let port = (question_sort(self, ns, sock) != Some(Sort::Echo)).then_some(port);
                 let reached = node.map(|node| Outcome::Reaches { node, port, from: Some(saw) });
                 reached.into_iter().for_each(|outcome| self.conclude(outcome));

@@ -125,7 +125,7 @@ impl World {
     fn unmake_process(&mut self, node: &NodeName) -> Result<(), Refusal> {
         let ns = self.ns_of(node);
         there(self.places.end(node))?;
-        let id = self.nodes.find(|n| n == node);
+        let id = self.number(node);
         if let (Some(ns), Some(id)) = (ns, id) {
             self.stacks[ns].sockets.remove_all(|socket| socket.owner == Owner::Listener(id));
         }
@@ -207,7 +207,7 @@ impl World {
     }
 
     fn unmake_listener(&mut self, ns: NsId, listener: &Listener) -> Result<(), Refusal> {
-        let node = self.nodes.find(|n| *n == listener.node).ok_or(NOT_THERE)?;
+        let node = self.number(&listener.node).ok_or(NOT_THERE)?;
         self.unbind(ns, &listening(node, listener))
     }
 

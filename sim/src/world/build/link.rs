@@ -155,7 +155,10 @@ impl World {
             }
         }
         let addresses: Vec<IpNet> = inet.addresses.iter().map(|a| a.net).collect();
-        stack.fib.remove(|_, e| e.of_address && e.dev == Some(dev));
+        // A host has a device for each container: few of them have brought routes before.
+        if std::mem::replace(&mut inet.routed, !addresses.is_empty()) {
+            stack.fib.remove(|_, e| e.of_address && e.dev == Some(dev));
+        }
         for net in &addresses {
             let primary = addresses.iter().find(|a| a.trunc() == net.trunc()).unwrap_or(net);
             for (table, entry) in routes_of(*net, dev, up, loopback, *primary) {
