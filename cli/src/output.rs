@@ -113,9 +113,12 @@ impl From<serde_json::Error> for Refusal {
 
 impl From<Refusal> for Output {
     fn from(refusal: Refusal) -> Self {
+        // What follows the first line is a console's, and stays as it is.
         let error = |words: String| {
-            let words = style::wrap(&format!("error: {words}"), style::columns(), 2);
-            format!("{}\n", words.replacen("error", &paint(BAD, "error"), 1))
+            let (first, rest) = words.split_once('\n').map_or((words.as_str(), None), |(f, r)| (f, Some(r)));
+            let first = style::wrap(&format!("error: {first}"), style::columns(), 2);
+            let rest = rest.map(|rest| format!("\n{rest}")).unwrap_or_default();
+            format!("{}{rest}\n", first.replacen("error", &paint(BAD, "error"), 1))
         };
         let (err, status) = match refusal {
             Refusal::Diagnostics(diagnostics) => {

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -164,6 +164,10 @@ impl Machine {
                 let status = emulator.end()?;
                 let why = match silence {
                     RecvTimeoutError::Timeout => format!("it said nothing for {} s", limit.as_secs()),
+                    // One that was still on its way out has been helped.
+                    RecvTimeoutError::Disconnected if status.signal() == Some(Signal::SIGKILL as i32) => {
+                        "it ended before it said anything".to_owned()
+                    }
                     RecvTimeoutError::Disconnected => format!("it ended before it said anything ({status})"),
                 };
                 Err(io::Error::other(format!("kernel {}: {why}{}", kernel.version, shared.tail())))

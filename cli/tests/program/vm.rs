@@ -118,6 +118,24 @@ fn a_manifest_that_lists_a_version_twice_or_what_is_not_there_is_refused() {
 }
 
 #[test]
+fn a_module_that_is_torn_is_named() {
+    for name in ["veth.ko", "veth.ko.xz", "veth.ko.zst"] {
+        let folder = place(Some(READY), Some(MANIFEST));
+        fs::write(folder.path().join("kernels/modules/kernel").join(name), "torn").unwrap();
+        let said = Said::from(checking(folder.path(), &[]).output().unwrap());
+        assert_eq!((said.status, said.out.as_str()), (3, ""), "{}", said.err);
+        let words: String = said.err.split_whitespace().collect();
+        assert!(words.contains(&format!("kernels/modules/kernel/{name}:")), "{}", said.err);
+    }
+}
+
+#[test]
+fn a_console_is_shown_line_by_line() {
+    let said = check(Some("echo '[ 1.0] first'; echo '[ 2.0] second'; exit 1"), Some(MANIFEST), &[]);
+    assert!(said.err.ends_with("its console ends:\n  [ 1.0] first\n  [ 2.0] second\n"), "{}", said.err);
+}
+
+#[test]
 fn a_kernel_that_is_named_by_its_path_must_be_one() {
     for (kernel, words) in [
         ("vmlinuz", "cannot read vmlinuz: No such file or directory"),
