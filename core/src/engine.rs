@@ -152,6 +152,27 @@ impl Engine {
         (self.version.major, self.version.minor.unwrap_or(u32::MAX)) >= (major, minor)
     }
 
+    /// Whether the daemon loads br_netfilter when it starts and writes rules, which shows all bridged packets to them
+    /// (until 27.3: moby#48511).
+    #[must_use]
+    pub fn loads_br_netfilter(self) -> bool {
+        !self.is_at_least(27, 3)
+    }
+
+    /// Whether a bridge's packets are shown to the rules where no docker-proxy serves its ports (27.4: moby#48685).
+    #[must_use]
+    pub fn filters_bridges_without_proxy(self) -> bool {
+        self.is_at_least(27, 4)
+    }
+
+    /// Whether `host-gateway-ip` in `daemon.json` is written to `/etc/hosts` as an IPv6 address that an IPv4 address is
+    /// mapped to, `::ffff:203.0.113.10`: so did 28.5.2, which reads it into a list of addresses of both families
+    /// (`host-gateway-ips`, 28.0).
+    #[must_use]
+    pub fn maps_host_gateway_ip(self) -> bool {
+        self.is_at_least(28, 0)
+    }
+
     /// Whether UDP flows are forgotten by the container's port instead of the host's: a bug of 29.5 to 29.7
     /// (moby#53384), so that flows survive where the two differ.
     #[must_use]

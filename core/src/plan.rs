@@ -42,7 +42,7 @@ mod wire;
 
 pub use change::Refused;
 pub use listing::{ListedNetwork, ListedPort};
-pub use planner::{Planner, plan};
+pub use planner::{Planner, machines, plan};
 
 /// A namespace's name: that of the node it was made for, or `wire` for the switch between the machines.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -398,6 +398,10 @@ pub struct Proxy {
     pub listen: SocketAddr,
     /// Where it connects to.
     pub connect: SocketAddr,
+    /// Whether a datagram's answer comes from the address that routing gives it, and not from the one that was asked: so
+    /// it was until 28.0 (moby#48571).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answers_by_route: bool,
 }
 
 /// A host port bound, and closed to everyone by a filter on the socket.

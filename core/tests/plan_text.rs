@@ -169,7 +169,7 @@ fn processes() -> Vec<Object> {
 fn sockets() -> Vec<Object> {
     let proxy = |listen: &str, connect: &str| {
         let [listen, connect] = [listen, connect].map(|a| a.parse().unwrap());
-        Object::Proxy(Proxy { transport: Transport::Tcp, listen, connect })
+        Object::Proxy(Proxy { transport: Transport::Tcp, listen, connect, answers_by_route: false })
     };
     let names =
         BTreeMap::from([("db".to_owned(), vec!["172.18.0.3".parse().unwrap(), "fd00::3".parse().unwrap()])]);

@@ -153,7 +153,10 @@ impl World {
             }
             Wake::Received { payload, size, .. } => match client {
                 // From the address that the client asked (IP_PKTINFO).
-                Some((client, asked)) => self.reply(ns, front, asked, client, payload, size),
+                Some((client, asked)) => {
+                    let from = self.proxy_source(proxy, client, asked);
+                    self.reply(ns, front, from, client, payload, size);
+                }
                 None => self.tcp_send(ns, front, payload, size),
             },
             Wake::Ended => self.tcp_close(ns, front),
@@ -161,6 +164,15 @@ impl World {
             Wake::Told(_) if client.is_some() => {}
             Wake::Told(_) | Wake::Reset => self.proxy_hang_up(proxy, sock),
         }
+    }
+
+    /// Which address a datagram's answer comes from. A socket that is bound to one has no choice.
+    fn proxy_source(&self, proxy: ProxyId, (client, _): End, asked: IpAddr) -> IpAddr {
+        let ProxyState { ns, config, .. } = &self.proxies[proxy];
+        if !config.answers_by_route || !config.listen.ip().is_unspecified() {
+            return asked;
+        }
+        self.source_for(*ns, Sort::Udp, None, client, 0).unwrap_or(asked)
     }
 
     /// Forgets a datagram's client when the container has not been heard for long; what the client says does not count.
@@ -246,6 +258,14 @@ mod tests {
         world.advance_ms(30_000);
         assert_eq!(links(&world), 0);
         assert_eq!(ask(&mut world, question), "reaches b:80 from 10.0.1.254");
+    }
+
+    #[test]
+    fn d5_until_28_a_udp_answer_comes_from_the_address_that_routing_gives_it() {
+        let bed = routed().any_proxy("r", "udp", "0.0.0.0:8080", "10.0.1.2:80", true).listen("b", "80/udp");
+        let mut world = bed.world();
+        assert_eq!(ask(&mut world, "a -> 10.0.1.254:8080/udp"), "dropped");
+        assert_eq!(ask(&mut world, "a -> 10.0.0.254:8080/udp"), "reaches b:80 from 10.0.1.254");
     }
 
     #[test]

@@ -177,10 +177,23 @@ impl Bed {
 
     /// A docker-proxy.
     pub(crate) fn proxy(self, ns: &str, transport: &str, listen: &str, connect: &str) -> Self {
+        self.any_proxy(ns, transport, listen, connect, false)
+    }
+
+    /// A docker-proxy; one before 28.0 answers by route.
+    pub(crate) fn any_proxy(
+        self,
+        ns: &str,
+        transport: &str,
+        listen: &str,
+        connect: &str,
+        answers_by_route: bool,
+    ) -> Self {
         let proxy = Proxy {
             transport: transport.parse().unwrap(),
             listen: listen.parse().unwrap(),
             connect: connect.parse().unwrap(),
+            answers_by_route,
         };
         self.with(ns, Object::Proxy(proxy))
     }

@@ -192,6 +192,15 @@ impl Profile {
         }
     }
 
+    /// Whether docker-proxy leaves the source address of a datagram's answer to routing (28.0: moby#48571).
+    #[must_use]
+    pub const fn proxy_answers_by_route(self) -> bool {
+        match self {
+            Self::V20_10 | Self::V23 | Self::V27 => true,
+            Self::V28_0 | Self::V28_2 | Self::V29 => false,
+        }
+    }
+
     /// Whether published ports that stay keep their host ports when another network becomes the gateway.
     #[must_use]
     pub const fn keeps_bindings(self) -> bool {

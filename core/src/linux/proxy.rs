@@ -22,20 +22,23 @@ use crate::plan::{NsName, Proxy, Reservation};
 /// # Errors
 /// Where the port cannot be had, or the kernel does not know the protocol.
 pub fn serve(ns: &NsName, space: &Rc<Space>, proxy: &Proxy) -> Result<Running, Error> {
-    let Proxy { transport, listen, connect } = *proxy;
+    let Proxy { transport, listen, connect, .. } = *proxy;
     start(space, proxy)
         .map_err(|e| failed(format!("docker-proxy {listen}/{transport} to {connect} in {ns}"), listen, &e))
 }
 
 fn start(space: &Rc<Space>, proxy: &Proxy) -> io::Result<Running> {
-    let Proxy { transport, listen, connect } = *proxy;
+    let Proxy { transport, listen, connect, answers_by_route } = *proxy;
     let socket = bind(space, transport, listen, Door::Open)?;
     let space = Rc::clone(space);
     Ok(match transport {
         Transport::Tcp | Transport::Sctp => {
             Running::start(stream::serve(space, transport, TcpListener::from_std(socket.into())?, connect))
         }
-        Transport::Udp => Running::start(udp::serve(space, UdpSocket::from_std(socket.into())?, connect)),
+        Transport::Udp => {
+            let front = UdpSocket::from_std(socket.into())?;
+            Running::start(udp::serve(space, front, connect, answers_by_route))
+        }
     })
 }
 

@@ -311,9 +311,15 @@ impl Dockerd {
 
     /// The default bridge's addresses: what `host-gateway` stands for.
     pub(super) fn host_gateways(&self) -> Vec<IpAddr> {
-        let named = &self.host.daemon.host_gateway_ips;
+        let Host { daemon, engine, .. } = &self.host;
+        let mapped = |ip| match ip {
+            IpAddr::V4(v4) if engine.maps_host_gateway_ip() => v4.to_ipv6_mapped().into(),
+            IpAddr::V4(_) | IpAddr::V6(_) => ip,
+        };
+        let one = daemon.host_gateway_ip.map(mapped);
+        let named: Vec<IpAddr> = one.into_iter().chain(daemon.host_gateway_ips.iter().copied()).collect();
         if !named.is_empty() {
-            return named.clone();
+            return named;
         }
         let docker0 = self.networks.get(DEFAULT_BRIDGE);
         let own = Family::ALL.map(|f| docker0.and_then(|n| n.subnet(f)).and_then(|s| s.gateway));

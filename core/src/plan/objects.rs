@@ -12,7 +12,7 @@ use super::wire::{address, item, sysctl, sysctl_device};
 use super::{Item, Link, LinkKind, Object, Proxy, Reservation, Route, bridge, shared};
 use crate::addr::{Family, IfName, IpNet};
 use crate::probe::NsKind;
-use crate::topology::{Driver, Listener};
+use crate::topology::{Driver, Host, Listener};
 
 /// What every bridge with IPv6 was called too, until 26.
 const FE80_1: IpNet = IpNet::V6(ipnet::Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), 64));
@@ -25,6 +25,7 @@ impl Dockerd {
         if turns_forwarding_on(&self.host, Family::V4) {
             items.push(sysctl(host, "net.ipv4.ip_forward", "1"));
         }
+        items.extend(self.bridge_filter());
         items.extend(self.network_items());
         items.extend(self.firewall.rulesets().into_iter().map(|rules| item(host, Object::Rules(rules))));
         let mut zones = self.zones();
@@ -35,10 +36,21 @@ impl Dockerd {
         items
     }
 
+    /// What loading br_netfilter sets, where the Engine loads it by itself and nobody did before.
+    fn bridge_filter(&self) -> Vec<Item> {
+        let Host { daemon, engine, machine, .. } = &self.host;
+        let writes_rules = daemon.iptables || daemon.ip6tables.unwrap_or(false);
+        let loaded = machine.sysctls.keys().any(|key| key.starts_with("net.bridge."));
+        if !engine.loads_br_netfilter() || !writes_rules || loaded {
+            return Vec::new();
+        }
+        bridge::FILTER_KEYS.map(|(_, key)| sysctl(self.host.name.as_str(), key, "1")).into()
+    }
+
     fn network_items(&self) -> Vec<Item> {
         let host = self.host.name.as_str();
         let mut items = Vec::new();
-        let (mut forwards_v6, mut filters) = (false, [false; 2]);
+        let (mut forwards_v6, mut filters) = (false, [!self.bridge_filter().is_empty(); 2]);
         let mut parents = shared::Parents::new(&self.host);
         for net in self.made.iter().filter_map(|key| self.networks.get(key)) {
             let Driver::Bridge(options) = &net.spec.driver else {
@@ -58,7 +70,7 @@ impl Dockerd {
             }
             // br_netfilter shows bridged packets to iptables: only then can it keep neighbours apart, or send one
             // back to its own port.
-            let filtered = !options.icc || !proxy;
+            let filtered = !options.icc || (!proxy && self.host.engine.filters_bridges_without_proxy());
             for ((family, key), done) in bridge::FILTER_KEYS.into_iter().zip(&mut filters) {
                 if filtered && !*done && net.subnet(family).is_some() {
                     *done = true;
@@ -157,7 +169,8 @@ impl Dockerd {
         let object = |b: &super::publish::Binding| {
             let (transport, listen) = (b.transport, b.host);
             if self.host.daemon.userland_proxy {
-                Object::Proxy(Proxy { transport, listen, connect: b.container })
+                let answers_by_route = self.host.engine.profile.proxy_answers_by_route();
+                Object::Proxy(Proxy { transport, listen, connect: b.container, answers_by_route })
             } else {
                 Object::Reservation(Reservation { transport, listen })
             }

@@ -19,6 +19,18 @@ pub fn plan(topology: &Topology) -> Result<Plan, Diagnostics> {
     Planner::new(topology).map(|(_, plan)| plan)
 }
 
+/// Plans the machines of a topology and the wire between them, as they are before any Engine starts: without what listens
+/// on them.
+#[must_use]
+pub fn machines(topology: &Topology) -> Plan {
+    let mut items = wire::items(topology);
+    for host in &topology.hosts {
+        let rules = host.machine.firewall.iter();
+        items.extend(rules.map(|r| wire::item(host.name.as_str(), Object::Rules(r.clone()))));
+    }
+    Plan { items }
+}
+
 /// The planner as a state machine: which address is free and which rule stands first are matters of history.
 #[derive(Debug, Clone)]
 pub struct Planner {

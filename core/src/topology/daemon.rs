@@ -56,7 +56,9 @@ pub struct Daemon {
     pub dns_opts: Vec<String>,
     /// `dns-search`.
     pub dns_search: Vec<String>,
-    /// `host-gateway-ip`, `host-gateway-ips`: what `host-gateway` stands for; docker0's addresses where empty.
+    /// `host-gateway-ip`: the older word for one of the next.
+    pub host_gateway_ip: Option<IpAddr>,
+    /// `host-gateway-ips`: what `host-gateway` stands for; docker0's addresses where there are none.
     pub host_gateway_ips: Vec<IpAddr>,
     /// `userns-remap`.
     pub userns_remap: Option<String>,
@@ -92,6 +94,7 @@ impl Default for Daemon {
             dns: Vec::new(),
             dns_opts: Vec::new(),
             dns_search: Vec::new(),
+            host_gateway_ip: None,
             host_gateway_ips: Vec::new(),
             userns_remap: None,
             default_ipc_mode: IpcMode::Private,

@@ -34,7 +34,7 @@ use crate::engine::Engine;
 use crate::probe::{Expectation, Step};
 
 mod check;
-mod daemon;
+pub mod daemon;
 mod entry;
 mod firewall;
 mod lan;

@@ -27,7 +27,7 @@ fn at(text: &str) -> SocketAddr {
 }
 
 fn proxy(transport: Transport, listen: &str, connect: SocketAddr) -> Result<Running, Error> {
-    serve(&host(), &network(), &Proxy { transport, listen: at(listen), connect })
+    serve(&host(), &network(), &Proxy { transport, listen: at(listen), connect, answers_by_route: false })
 }
 
 /// A container's listener, a proxy before it on 8080, and one connection through both: the client's end and the
@@ -225,7 +225,12 @@ fn a_proxy_listens_and_connects_in_its_own_namespace() {
         ip("link set lo up");
         let container = TcpListener::bind("127.0.0.2:80").await.unwrap();
         home.enter().unwrap();
-        let config = Proxy { transport: Tcp, listen: at("[::]:8080"), connect: at("127.0.0.2:80") };
+        let config = Proxy {
+            transport: Tcp,
+            listen: at("[::]:8080"),
+            connect: at("127.0.0.2:80"),
+            answers_by_route: false,
+        };
         let _running = serve(&host(), &away, &config).unwrap();
         assert_eq!(TcpStream::connect("[::1]:8080").await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
         let socket = away.inside(tokio::net::TcpSocket::new_v6).unwrap().unwrap();

@@ -321,7 +321,15 @@ mod tests {
                 address("web", "lo", "127.0.0.1/8"),
                 address("web", "eth0", "172.18.0.2/16"),
                 item("web", Object::Listener(listener)),
-                item("host", Object::Proxy(Proxy { transport: Transport::Tcp, listen, connect })),
+                item(
+                    "host",
+                    Object::Proxy(Proxy {
+                        transport: Transport::Tcp,
+                        listen,
+                        connect,
+                        answers_by_route: false,
+                    }),
+                ),
                 process("job.1", true),
                 address("job.1", "eth0", "172.18.0.3/16"),
             ],

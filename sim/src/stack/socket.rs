@@ -224,7 +224,8 @@ impl World {
         Ok(())
     }
 
-    fn source_for(
+    /// The source address of a socket that has none, towards an address.
+    pub(crate) fn source_for(
         &self,
         ns: NsId,
         sort: Sort,

@@ -110,6 +110,8 @@ impl World {
                 None => return self.concluded.take().unwrap_or(Outcome::UnknownName),
             },
         };
+        // A socket of IPv6 speaks IPv4 to an address that is mapped (man 7 ipv6).
+        let target = target.to_canonical();
         match self.begin(node, ns, probe, target) {
             Ok(()) => {
                 let until = self.now_us() + DEADLINE_US;

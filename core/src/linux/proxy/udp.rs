@@ -34,8 +34,8 @@ struct Heard {
     asked: IpAddr,
 }
 
-/// Serves the clients of a bound socket.
-pub(super) async fn serve(space: Rc<Space>, front: UdpSocket, to: SocketAddr) {
+/// Serves the clients of a bound socket; answers come from the address that was asked, or `by_route`.
+pub(super) async fn serve(space: Rc<Space>, front: UdpSocket, to: SocketAddr, by_route: bool) {
     let buffer = RefCell::new(vec![0; DATAGRAM]);
     let mut backs: BTreeMap<SocketAddr, Rc<UdpSocket>> = BTreeMap::new();
     let mut answers = FuturesUnordered::new();
@@ -52,7 +52,8 @@ pub(super) async fn serve(space: Rc<Space>, front: UdpSocket, to: SocketAddr) {
                         // A datagram that cannot be taken on is lost.
                         let Ok(back) = towards(&space, to).map(Rc::new) else { continue };
                         backs.insert(client, Rc::clone(&back));
-                        answers.push(answer(&front, Rc::clone(&back), client, asked));
+                        let from = (!by_route).then_some(asked);
+                        answers.push(answer(&front, Rc::clone(&back), client, from));
                         back
                     }
                 };
@@ -78,11 +79,21 @@ async fn take_on(back: &UdpSocket, datagram: &[u8]) {
     }
 }
 
-/// Gives a client what the container says, from the address that it asked, until nothing is said for long; says whose
-/// time is over.
-async fn answer(front: &UdpSocket, back: Rc<UdpSocket>, client: SocketAddr, asked: IpAddr) -> SocketAddr {
+/// Gives a client what the container says, from an address or from where routing says, until nothing is said for long; says
+/// whose time is over.
+async fn answer(
+    front: &UdpSocket,
+    back: Rc<UdpSocket>,
+    client: SocketAddr,
+    from: Option<IpAddr>,
+) -> SocketAddr {
     while let Ok(Some(datagram)) = timeout(IDLE, said(&back)).await {
-        if !datagram.is_empty() && reply(front, &datagram, client, asked).await.is_err() {
+        let replied = match from {
+            Some(_) | None if datagram.is_empty() => Ok(()),
+            Some(from) => reply(front, &datagram, client, from).await,
+            None => front.send_to(&datagram, client).await.map(drop),
+        };
+        if replied.is_err() {
             break;
         }
     }

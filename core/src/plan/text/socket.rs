@@ -28,7 +28,7 @@ fn pattern(text: &str) -> String {
 
 /// As dockerd starts it (cmd/docker-proxy), but for the socket it hands over.
 pub(super) fn proxy(proxy: &Proxy) -> String {
-    let Proxy { transport, listen, connect } = proxy;
+    let Proxy { transport, listen, connect, .. } = proxy;
     format!(
         "docker-proxy -proto {transport} -host-ip {} -host-port {} -container-ip {} -container-port {}",
         listen.ip(),

@@ -63,6 +63,12 @@ const SINCE: &[(&str, (u32, u32))] = &[
     ("ip-forward-no-drop", (28, 0)),
 ];
 
+/// The first release that has a key of `daemon.json`, where that is later than the oldest planned.
+#[must_use]
+pub fn since(key: &str) -> Option<(u32, u32)> {
+    SINCE.iter().find(|(name, _)| *name == key).map(|(_, since)| *since)
+}
+
 /// Reads `daemon`.
 pub(super) fn read(field: Field<'_>, engine: Engine, out: &mut Diagnostics) -> Daemon {
     let known: Vec<&str> = KEYS.iter().copied().chain(REFUSED.iter().map(|(key, _)| *key)).collect();
@@ -124,8 +130,8 @@ impl<'a> Keys<'a, '_> {
             dns: self.addresses("dns"),
             dns_opts: self.strings("dns-opts"),
             dns_search: self.strings("dns-search"),
-            host_gateway_ips: [self.addresses("host-gateway-ip"), self.addresses("host-gateway-ips")]
-                .concat(),
+            host_gateway_ip: self.parse("host-gateway-ip", "an address"),
+            host_gateway_ips: self.addresses("host-gateway-ips"),
             userns_remap: self.strings("userns-remap").pop(),
             default_ipc_mode: self
                 .word("default-ipc-mode", &[("private", IpcMode::Private), ("shareable", IpcMode::Shareable)])
