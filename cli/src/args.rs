@@ -78,6 +78,10 @@ pub(crate) struct Check {
     /// without it the newest there is, and 6.12
     #[arg(long, value_name = "VERSION|IMAGE[:MODULES]")]
     pub(crate) kernel: Vec<Wanted>,
+    /// A root filesystem with a Docker Engine, for lane docker; can be given several times; without it those that
+    /// scripts/reference-engines.sh made
+    #[arg(long, value_name = "DIR")]
+    pub(crate) docker_root: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) machines: Machines,
     #[command(flatten)]

@@ -33,6 +33,7 @@ pub(crate) fn run(args: &Check) -> Result<Output, Refusal> {
     wanted.dedup();
     let means = Means {
         jobs: args.jobs.unwrap_or(JOBS),
+        docker_roots: args.docker_root.clone(),
         ..means(args.kernel.clone(), &args.machines, args.chance.seed)
     };
     let checked = check(|| trials(&args.paths), args.engine, &wanted, &means)?;
@@ -47,6 +48,7 @@ pub(crate) fn means(kernels: Vec<Wanted>, machines: &Machines, seed: u64) -> Mea
         jobs: JOBS,
         seed,
         kernels,
+        docker_roots: Vec::new(),
         machines: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         accel: match machines.accel {
             WhichAccel::Auto => None,

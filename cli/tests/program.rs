@@ -8,6 +8,8 @@ use std::process::{Command, Output};
 mod broken;
 #[path = "program/check.rs"]
 mod check;
+#[path = "program/docker.rs"]
+mod docker;
 #[path = "program/pcap.rs"]
 mod pcap;
 #[path = "program/plan.rs"]

@@ -17,12 +17,13 @@
 //! * [`process`]: a node's first process, as the stage starts and ends it. [`node`]: the same from within: its
 //!   namespaces, its root, its rights. [`pass`]: descriptors go from one process to another.
 //! * [`agent`]: listens and asks, in the namespaces of a node. [`order`]: what it is asked, and what it answers.
-//! * [`echo`]: who was asked for an echo.
+//! * [`echo`]: who was asked for an echo. [`broom`]: cgroups, which do not go with whoever made them.
 //!
 //! *Architecture invariant*: the stage and the agents have one thread each. Namespaces belong to threads
 //! (man 2 setns), and a process with one thread is in the namespace it says it is in.
 
 pub mod agent;
+pub mod broom;
 pub mod echo;
 pub mod entry;
 pub mod error;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use cpio::Archive;
 
 mod cpio;
-mod elf;
+pub(crate) mod elf;
 mod modules;
 
 /// Where the guest finds the kernel's modules, in the order of their names.
@@ -28,7 +28,7 @@ const PLUGINS: [&str; 4] =
     ["/usr/lib/x86_64-linux-gnu/xtables", "/usr/lib64/xtables", "/usr/lib/xtables", "/lib/xtables"];
 /// What libc reads, as Debian has it: names are looked for in /etc/hosts first, and may have several addresses there; nft
 /// takes protocols by name.
-const ETC: [(&str, &str); 5] = [
+pub(crate) const ETC: [(&str, &str); 5] = [
     ("passwd", "root:x:0:0:root:/root:/bin/sh\n"),
     ("group", "root:x:0:\n"),
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),

@@ -1,5 +1,5 @@
-//! Where a trial can run: in the simulator, in namespaces of this machine, and in those of virtual machines; later against
-//! the real Engine.
+//! Where a trial can run: in the simulator, in namespaces of this machine, in those of virtual machines, and with the real
+//! Docker Engine.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -18,10 +18,14 @@ use thiserror::Error;
 use crate::kernels::{self, Wanted};
 use crate::qemu::Accel;
 use crate::report::{Checked, Column, Report, Row};
-use kernel::{Ground, Here};
+use docker::Engines;
+use ground::Ground;
+use kernel::Here;
 use rows::Line;
 
+mod docker;
 mod fleet;
+mod ground;
 mod kernel;
 mod rows;
 mod sim;
@@ -57,8 +61,10 @@ pub struct Means {
     pub accel: Option<Accel>,
     /// A folder in which virtual machines leave their consoles and initramfs.
     pub keep: Option<PathBuf>,
-    /// How long a virtual machine may be silent before it is given up. Under emulation with all cores taken, a plan of many
-    /// containers takes seconds.
+    /// The root filesystems with the Engines of lane docker; those that were made for it where none is named.
+    pub docker_roots: Vec<PathBuf>,
+    /// How long a virtual machine may be silent, and a Docker Engine take to come up, before it is given up. Under emulation
+    /// with all cores taken, a plan of many containers takes seconds.
     pub timeout: Duration,
 }
 
@@ -77,7 +83,10 @@ pub fn available(lane: Lane, means: &Means) -> Result<(), LaneMissing> {
             Ok(_) => return Ok(()),
             Err(error) => error.to_string(),
         },
-        Lane::Docker => "this version has no part that drives a Docker Engine".to_owned(),
+        Lane::Docker => match docker::available(&means.docker_roots) {
+            Ok(()) => return Ok(()),
+            Err(error) => error.to_string(),
+        },
     };
     Err(LaneMissing { lane, why })
 }
@@ -85,13 +94,14 @@ pub fn available(lane: Lane, means: &Means) -> Result<(), LaneMissing> {
 /// Runs trials in lanes that are available, on every kernel that is wanted.
 ///
 /// # Errors
-/// Kernels of which none comes up.
+/// Kernels of which none comes up, and Engines that cannot be started.
 pub fn run(trials: &[Trial], lanes: &[Lane], means: &Means) -> Result<Checked, LaneMissing> {
-    let (fleet, mut ran) = thread::scope(|scope| {
+    let (fleet, ran) = thread::scope(|scope| {
         let fleet = lanes.contains(&Lane::Vm).then(|| scope.spawn(|| fleet::run(trials, means)));
         let ran = here(trials, lanes, means);
         (fleet.map(|fleet| fleet.join().unwrap_or_else(|panic| resume_unwind(panic))), ran)
     });
+    let mut ran = ran?;
     let mut machines = BTreeMap::new();
     for (column, served) in fleet.transpose()?.into_iter().flatten() {
         machines.insert(column, served.machine);
@@ -108,7 +118,10 @@ pub fn run(trials: &[Trial], lanes: &[Lane], means: &Means) -> Result<Checked, L
 }
 
 /// Runs trials in the lanes that need no machine of their own, one lane after another.
-fn here(trials: &[Trial], lanes: &[Lane], means: &Means) -> Vec<(Column, Vec<Ran>)> {
+///
+/// # Errors
+/// Engines that cannot be started.
+fn here(trials: &[Trial], lanes: &[Lane], means: &Means) -> Result<Vec<(Column, Vec<Ran>)>, LaneMissing> {
     let jobs = if lanes == [Lane::Sim] { NonZeroUsize::MIN } else { means.jobs };
     let mut ran = Vec::new();
     for lane in lanes {
@@ -123,10 +136,15 @@ fn here(trials: &[Trial], lanes: &[Lane], means: &Means) -> Vec<(Column, Vec<Ran
                 let ground = Here(means.program.clone());
                 ran.push((Column::from(*lane), spread(trials, jobs, |trial| on(trial, &ground))));
             }
-            Lane::Vm | Lane::Docker => {}
+            Lane::Docker => {
+                let engines = Engines::of(&means.docker_roots, &means.program, means.timeout);
+                let ground = engines.map_err(|e| LaneMissing { lane: *lane, why: e.to_string() })?;
+                ran.push((Column::from(*lane), spread(trials, jobs, |trial| on(trial, &ground))));
+            }
+            Lane::Vm => {}
         }
     }
-    ran
+    Ok(ran)
 }
 
 /// The kernels that the simulator follows: its own, where nobody wants another.

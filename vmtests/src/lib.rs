@@ -4,8 +4,11 @@
 //! * [`report`]: what came of it, row by row, for whoever prints it.
 //! * [`kernels`]: what there is to boot. `initramfs`: what it starts with. [`qemu`]: a machine that runs. [`guest`]: the
 //!   machine's first process. `channel`: what host and guest say to each other.
+//! * [`engines`]: what there is of Docker. `docker`: one of them at work.
 
 mod channel;
+mod docker;
+pub mod engines;
 pub mod guest;
 mod initramfs;
 pub mod kernels;

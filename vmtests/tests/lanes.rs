@@ -2,13 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use seatrial_core::topology::compose::Options;
 use seatrial_core::topology::trial::{self, Lane, Trial};
-use seatrial_vmtests::lanes::{self, Means};
+use seatrial_vmtests::lanes;
 use seatrial_vmtests::report::{Column, Counts, Report, Row, Verdict};
 
 const SIM: Column = Column { lane: Lane::Sim, kernel: None };
@@ -116,23 +114,6 @@ fn what_docker_refuses_is_shown_where_the_user_wrote_it() {
     let refused = report.rows.as_ref().unwrap_err();
     assert_eq!(refused.0[0].at.line_column().0, 2, "{refused}");
     assert_eq!(Counts::of(&[report]).refused, 1);
-}
-
-#[test]
-fn a_lane_that_is_not_built_says_what_is_missing() {
-    let means = Means {
-        program: PathBuf::from("/proc/self/exe"),
-        jobs: NonZeroUsize::MIN,
-        seed: lanes::SEED,
-        kernels: Vec::new(),
-        machines: NonZeroUsize::MIN,
-        accel: None,
-        keep: None,
-        timeout: Duration::from_secs(1),
-    };
-    let missing = lanes::available(Lane::Docker, &means).unwrap_err();
-    assert_eq!(missing.lane, Lane::Docker);
-    assert!(missing.to_string().contains("this version has no part"), "{missing}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use nix::unistd::dup2_stdin;
 
-use super::{agent, node, stage};
+use super::{agent, broom, node, stage};
 
 /// What an agent's process is called.
 pub const AGENT: &str = "seatrial-agent";
@@ -26,6 +26,8 @@ pub fn entry() -> Option<ExitCode> {
     match env::args_os().next()?.to_str()? {
         // Where there is no control socket, there is nobody to be told.
         AGENT => Some(control().map_or(ExitCode::FAILURE, |control| node::main(control, agent::serve))),
+        node::CONTAINED => Some(node::contained(agent::serve)),
+        broom::NAME => Some(control().map_or(ExitCode::FAILURE, broom::main)),
         stage::NAME => Some(control().map_or(ExitCode::FAILURE, stage::main)),
         _ => None,
     }

@@ -5,6 +5,7 @@
 //! * [`user`]: whom a container's programs run as.
 //! * [`init`]: what the first process of a PID namespace owes the others.
 
+use std::env;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -46,6 +47,21 @@ pub fn main(
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the agent is called in a container that a Docker Engine starts: the path of the program in its image. Its
+/// argument is the node's name.
+pub const CONTAINED: &str = "/seatrial-agent";
+/// The socket at which it calls.
+pub const CALL: &str = "/seatrial-socket";
+
+/// The first process of a container that a Docker Engine started: it calls, and answers whoever takes the call. Its
+/// namespaces, its root and its rights are the Engine's work.
+pub fn contained(serve: impl AsyncFnOnce(tokio::net::UnixStream, &NodeName) -> io::Result<()>) -> ExitCode {
+    let Some(node) = env::args().nth(1).map(NodeName::from) else { return ExitCode::FAILURE };
+    let called = init::hold_signals().map_err(io::Error::from).and_then(|()| UnixStream::connect(CALL));
+    // What goes wrong is written to the container's log.
+    called.and_then(|control| work(control, &node, serve)).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
 /// Becomes the node's process; none in a go-between, which has become its parent.

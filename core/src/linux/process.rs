@@ -85,6 +85,8 @@ pub struct Node {
     pid: Pid,
     pidfd: AsyncFd<OwnedFd>,
     control: Option<UnixStream>,
+    /// Whether it was started here, and ends with this.
+    own: bool,
 }
 
 /// Starts a node's process and waits until it is ready for orders.
@@ -175,7 +177,20 @@ impl Node {
         // SAFETY: the descriptor is this object's own, and stays the same until it is closed with it.
         let pidfd = unsafe { AsyncFd::register(pidfd) }?;
         let spaces = MADE.into_iter().zip(parcel.fds).map(|(kind, fd)| Space::of(kind, fd)).collect();
-        Ok(Self { spaces, object, pid, pidfd, control: Some(control) })
+        Ok(Self { spaces, object, pid, pidfd, control: Some(control), own: true })
+    }
+
+    /// A process that somebody else started, and ends, and that called at a socket.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn caller(name: &str, control: UnixStream) -> io::Result<Self> {
+        let pid = control.peer_cred()?.pid().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        // SAFETY: as above.
+        let pidfd = unsafe { AsyncFd::register(pidfd) }?;
+        let object = format!("process {name}");
+        Ok(Self { spaces: Vec::new(), object, pid, pidfd, control: Some(control), own: false })
     }
 
     /// Its number in the stage's PID namespace.
@@ -263,7 +278,9 @@ fn info(pidfd: BorrowedFd<'_>) -> Option<u8> {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // Where it has ended by itself, that is what is wanted.
-        let _ = self.signal(Signal::KILL);
+        if self.own {
+            // Where it has ended by itself, that is what is wanted.
+            let _ = self.signal(Signal::KILL);
+        }
     }
 }

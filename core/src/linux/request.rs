@@ -1,11 +1,13 @@
 //! What a stage is asked by its caller, and what it answers: one JSON document a line.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::observe::Observed;
 use crate::addr::IfName;
-use crate::plan::{NsName, PlanOp};
+use crate::plan::{NsName, PlanOp, Process};
 use crate::probe::{Fact, Fault, Outcome, Probe};
 use crate::topology::NodeName;
 
@@ -27,8 +29,31 @@ pub enum Request {
     WaitMs(u64),
     /// Run in each container the program that it is there for.
     Run,
+    /// Start a Docker Engine on a machine of the stage.
+    Daemon(Daemon),
+    /// Take a container in that the Engine has started, when its agent calls: from now on it is a node.
+    Admit(Process),
+    /// Forget a container that the Engine is about to end.
+    Dismiss(NodeName),
+    /// Run a tool of the Engine's own root on its machine, as an administrator would.
+    Tool(Vec<String>),
     /// Outlive the caller, and let others in by the door: a lab is up.
     Detach,
+}
+
+/// A Docker Engine, and what it is started with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// The machine it runs on.
+    pub host: NodeName,
+    /// The root filesystem that it and its tools are in. Nothing is written there.
+    pub root: PathBuf,
+    /// Its `/etc/docker/daemon.json`.
+    pub config: String,
+    /// The cgroup that it makes its own in, below the caller's.
+    pub cgroup: PathBuf,
+    /// The containers that there will be: each calls at the door of its number.
+    pub containers: Vec<NodeName>,
 }
 
 /// What a stage answers.

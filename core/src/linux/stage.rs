@@ -13,12 +13,16 @@ mod identity;
 mod launch;
 mod serve;
 
-pub use launch::{Launch, Stage, Stay};
+pub use ground::daemon::{DOORS, LOG, SOCKET};
+pub use launch::{Launch, Rights, Stage, Stay};
 
 pub(super) use enter::main;
 
 /// What the stage's process is called.
 pub(super) const NAME: &str = "seatrial-stage";
+
+/// The argument of one that is to have root's rights.
+pub(super) const ROOT: &str = "root";
 
 /// The stage's own folder, on a /run that nobody else sees.
 pub(super) const FOLDER: &str = "/run/seatrial";

@@ -22,13 +22,13 @@ struct Asks {
 }
 
 /// Files, by the path that a program looks for them at: the bytes that are loaded, without what only debuggers read.
-pub(super) type Files = BTreeMap<PathBuf, Vec<u8>>;
+pub(crate) type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// Takes in a program or a library, and all that it needs.
 ///
 /// # Errors
 /// A file that cannot be read, is no ELF file of 64 bits, or needs a library that is nowhere.
-pub(super) fn take(files: &mut Files, path: &Path) -> io::Result<()> {
+pub(crate) fn take(files: &mut Files, path: &Path) -> io::Result<()> {
     if files.contains_key(path) {
         return Ok(());
     }
@@ -92,7 +92,7 @@ fn loaded(mut bytes: Vec<u8>) -> object::Result<Vec<u8>> {
 }
 
 /// A section of an object file, as text without its zeros: a kernel module's `.modinfo`.
-pub(super) fn section(bytes: &[u8], name: &str) -> object::Result<Vec<u8>> {
+pub(crate) fn section(bytes: &[u8], name: &str) -> object::Result<Vec<u8>> {
     let file = ElfFile64::<Endianness>::parse(bytes)?;
     file.section_by_name(name).map_or(Ok(Vec::new()), |section| section.data().map(<[u8]>::to_vec))
 }

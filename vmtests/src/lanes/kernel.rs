@@ -12,35 +12,9 @@ use seatrial_core::probe::{Change, Expectation, Outcome, Step};
 use seatrial_core::topology::trial::{Lane, Place, Trial};
 use seatrial_sim::trace::Trace;
 
+use super::ground::{Ground, Standing, engine};
 use super::rows::{Came, Line, Slot, Slots, wrong};
 use crate::report::Verdict;
-
-/// A machine on which stages can be set.
-pub(super) trait Ground {
-    /// What a trial's conditions are held against.
-    fn place(&self, trial: &Trial) -> Place;
-
-    /// A stage on which a plan stands.
-    ///
-    /// # Errors
-    /// The first object that cannot be made.
-    fn set(&self, plan: &Plan) -> Result<Box<dyn Standing + '_>, Error>;
-}
-
-/// A stage on which a plan stands. It ends with this.
-pub(super) trait Standing {
-    /// Carries operations out.
-    fn apply(&mut self, operations: Vec<PlanOp>) -> Result<(), Error>;
-
-    /// Asks several things at one time.
-    fn ask_all(&mut self, requests: Vec<Request>) -> Result<Vec<Answer>, Error>;
-
-    /// Asks one thing.
-    fn ask(&mut self, request: Request) -> Result<Answer, Error> {
-        let mut answers = self.ask_all(vec![request])?;
-        answers.pop().ok_or_else(|| Error::words("ask", "the stage", "there was no answer"))
-    }
-}
 
 /// This machine, with a program that stages are made of.
 pub(super) struct Here(pub(super) PathBuf);
@@ -51,7 +25,7 @@ impl Ground for Here {
         Place { engine: engine(trial), kernel, lane: Lane::Kernel }
     }
 
-    fn set(&self, plan: &Plan) -> Result<Box<dyn Standing + '_>, Error> {
+    fn set(&self, _: &Trial, plan: &Plan) -> Result<Box<dyn Standing + '_>, Error> {
         let mut stage = Stage::launch(&Launch::of(&self.0, plan))?;
         stage.apply(plan.items.iter().cloned().map(PlanOp::Add).collect())?;
         Ok(Box::new(stage))
@@ -68,11 +42,6 @@ impl Standing for Stage {
     }
 }
 
-/// Whose rules a trial's host has.
-pub(super) fn engine(trial: &Trial) -> Version {
-    trial.topology.hosts.first().map(|host| host.engine).unwrap_or_default().version
-}
-
 /// Whether this machine lets anyone try a plan: an empty stage is launched.
 pub(super) fn available(program: &Path) -> Result<(), Error> {
     linux::tools()?;
@@ -82,14 +51,17 @@ pub(super) fn available(program: &Path) -> Result<(), Error> {
 /// Runs a trial: all its expectations at one time on one stage, its steps on another.
 pub(super) fn run(trial: &Trial, ground: &dyn Ground) -> Result<Vec<Line>, Diagnostics> {
     let place = ground.place(trial);
-    let slots = Slots::of(trial, &place);
+    let slots = match ground.suits(trial) {
+        Ok(()) => Slots::of(trial, &place),
+        Err(reason) => Slots::skipped(trial, &reason),
+    };
     if slots.is_idle() {
         return Ok(slots.idle());
     }
     let (planner, plan) = Planner::new(&trial.topology)?;
     plan::check::check(&plan).map_err(|faults| wrong(trial, &faults))?;
-    let mut rows = expectations(&slots.expect, || ground.set(&plan));
-    rows.extend(steps(&slots.steps, planner, || ground.set(&plan)));
+    let mut rows = expectations(&slots.expect, || ground.set(trial, &plan));
+    rows.extend(steps(&slots.steps, planner, || ground.set(trial, &plan)));
     Ok(rows)
 }
 
@@ -224,6 +196,6 @@ impl Voyage<'_> {
         }
         let refused = |got| Verdict::Failed { got, trace: Trace::default() };
         let operations = self.planner.change(change).map_err(|why| refused(why.to_string()))?;
-        self.stage.apply(operations).map_err(|error| failed(&error))
+        self.stage.change(change, operations).map_err(|error| failed(&error))
     }
 }

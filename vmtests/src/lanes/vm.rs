@@ -9,7 +9,7 @@ use seatrial_core::linux::request::{Answer, Request};
 use seatrial_core::plan::{Plan, PlanOp};
 use seatrial_core::topology::trial::{Lane, Place, Trial};
 
-use super::kernel::{Ground, Standing, engine};
+use super::ground::{Ground, Standing, engine};
 use crate::channel::{Hello, What};
 use crate::qemu::{self, Boot, Machine};
 
@@ -56,7 +56,7 @@ impl Ground for Lost {
         Place { engine: engine(trial), kernel: self.0, lane: Lane::Vm }
     }
 
-    fn set(&self, _: &Plan) -> Result<Box<dyn Standing + '_>, Error> {
+    fn set(&self, _: &Trial, _: &Plan) -> Result<Box<dyn Standing + '_>, Error> {
         Err(Error::words("boot", format!("kernel {}", self.0), "it did not come up"))
     }
 }
@@ -66,7 +66,7 @@ impl Ground for Elsewhere {
         Place { engine: engine(trial), kernel: self.kernel, lane: Lane::Vm }
     }
 
-    fn set(&self, plan: &Plan) -> Result<Box<dyn Standing + '_>, Error> {
+    fn set(&self, _: &Trial, plan: &Plan) -> Result<Box<dyn Standing + '_>, Error> {
         let stage = Remote { machine: &self.machine, number: self.machine.next_stage() };
         stage.order(What::Set(plan.clone()), Duration::ZERO)?;
         Ok(Box::new(stage))

@@ -93,6 +93,12 @@ impl Net {
         mac.map(MacAddr).ok_or_else(|| Refusal::words(format!("{name} has no MAC address")))
     }
 
+    /// Whether a device is there, and up, and what is below it is too.
+    #[must_use]
+    pub fn is_carrying(&self, name: &IfName) -> bool {
+        self.carries(name).unwrap_or(false)
+    }
+
     /// Whether a device is up, and what is below it is too.
     pub(super) fn carries(&self, name: &IfName) -> Result<bool, Refusal> {
         Ok(self.look(name)?.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp))

@@ -1,5 +1,6 @@
 //! The stage's process: into namespaces of its own, and then to work.
 
+use std::env;
 use std::fs::{self, Permissions};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -16,7 +17,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stdout, fork, setsid};
 
-use super::{FOLDER, VOLUMES, serve};
+use super::{FOLDER, ROOT, VOLUMES, serve};
 use crate::linux::Error;
 
 /// Everything but the user namespace, which comes first: it gives the right to the others.
@@ -67,10 +68,12 @@ fn enter(control: UnixStream, door: Option<OwnedFd>) -> ExitCode {
 const HELP: &str = "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1, \
                     kernel.apparmor_restrict_unprivileged_userns=0; CONFIG_USER_NS), or run it as root";
 
-/// Makes the user namespace, and waits until the caller has given it ids.
+/// Makes the user namespace, unless it is to have root's rights, and waits until the caller has given it ids.
 fn user(control: &UnixStream) -> Result<(), Error> {
     let failed = |e: io::Error| Error::new("make", "a user namespace", &e);
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(|e| failed(e.into()).missing(HELP))?;
+    if env::args_os().nth(1).is_none_or(|argument| argument != ROOT) {
+        unshare(CloneFlags::CLONE_NEWUSER).map_err(|e| failed(e.into()).missing(HELP))?;
+    }
     // A change of rights takes this back (man 2 PR_SET_PDEATHSIG), so it comes after that.
     set_pdeathsig(Signal::SIGKILL).map_err(|e| failed(e.into()))?;
     greet(control, &Ok(())).map_err(failed)?;

@@ -16,7 +16,9 @@ use crate::plan::{Item, MountRoot, NsName, Object, PlanOp, Process, Sysctl};
 use crate::probe::{Fault, NsKind};
 use crate::topology::NodeName;
 
+mod admit;
 mod ask;
+pub(in crate::linux) mod daemon;
 pub(super) mod fact;
 mod make;
 mod rules;
@@ -27,6 +29,7 @@ mod visit;
 mod wire;
 mod witness;
 
+use daemon::Running;
 use rules::Writing;
 use service::Service;
 
@@ -47,6 +50,8 @@ pub(super) struct Ground {
     standing: Vec<Item>,
     services: BTreeMap<(NsName, String), Service>,
     writing: BTreeMap<NsName, Writing>,
+    /// The Docker Engine that runs here.
+    daemon: Option<Running>,
     /// How many questions have been asked: the number of the last.
     asked: u64,
 }

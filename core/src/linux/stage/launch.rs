@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::{NAME, identity};
+use super::{NAME, ROOT, identity};
 use crate::linux::Error;
 use crate::linux::machine::path;
 use crate::linux::observe::Observed;
@@ -26,6 +26,17 @@ pub struct Launch {
     pub first_id: u32,
     /// What a stage needs that is to outlive its caller.
     pub lab: Option<Stay>,
+    /// Whose rights it has.
+    pub rights: Rights,
+}
+
+/// Whose rights a stage has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// Those of the first user of a user namespace of its own.
+    Own,
+    /// Root's of this machine, which a Docker Engine needs.
+    Root,
 }
 
 /// What a stage needs that is to outlive its caller.
@@ -45,7 +56,8 @@ impl Launch {
             let Object::Namespace(Namespace::User { map }) = object else { return None };
             (map.outside > 0).then_some(map.outside)
         });
-        Self { program: program.to_owned(), first_id: remapped.unwrap_or(1), lab: None }
+        let program = program.to_owned();
+        Self { program, first_id: remapped.unwrap_or(1), lab: None, rights: Rights::Own }
     }
 }
 
@@ -67,6 +79,9 @@ impl Stage {
         let failed = |e: io::Error| Error::new("launch", "the stage", &e);
         let (control, theirs) = UnixStream::pair().map_err(failed)?;
         let mut command = Command::new(&launch.program);
+        if launch.rights == Rights::Root {
+            command.arg(ROOT);
+        }
         command.arg0(NAME).stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).env("PATH", path());
         if let Some(Stay { door, log }) = &launch.lab {
             command.stdout(door.try_clone().map_err(failed)?).stderr(log.try_clone().map_err(failed)?);
@@ -77,10 +92,32 @@ impl Stage {
         let answers = BufReader::new(control.try_clone().map_err(failed)?);
         let mut stage = Self { process, control, answers, asked: 0 };
         stage.greeting()?;
-        identity::give(stage.process.id(), launch.first_id)?;
+        if launch.rights == Rights::Own {
+            identity::give(stage.process.id(), launch.first_id)?;
+        }
         stage.control.write_all(b"go\n").map_err(failed)?;
         stage.greeting()?;
         Ok(stage)
+    }
+
+    /// The number of its process.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What is `/` on the stage, for whoever may look into its process.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        format!("/proc/{}/root", self.process.id()).into()
+    }
+
+    /// Has something done that is answered by no more than that it is.
+    ///
+    /// # Errors
+    /// Why it could not be.
+    pub fn order(&mut self, request: Request) -> Result<(), Error> {
+        self.done(request)
     }
 
     /// Carries operations out.

@@ -1,0 +1,14 @@
+//! A private Docker Engine on a stage, and the trial's networks and containers in it, made through its API.
+//!
+//! * `api`: the calls, and what it means that one fails. `daemon`: its `daemon.json`.
+//! * `network`, `container`: a topology's, in the words of the API. `image`: what containers are made of.
+
+mod api;
+mod container;
+mod daemon;
+mod image;
+mod network;
+
+pub(crate) use api::Api;
+pub(crate) use daemon::{config, lacks};
+pub(crate) use image::pack;

@@ -1,0 +1,266 @@
+//! Lane docker: the trial's networks and containers made by a real Docker Engine, a private one for each stage.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::Uid;
+use seatrial_core::engine::Version;
+use seatrial_core::linux::broom::Broom;
+use seatrial_core::linux::request::{Answer, Daemon, Request};
+use seatrial_core::linux::stage::{LOG, Launch, Rights, SOCKET, Stage};
+use seatrial_core::linux::{self, Error};
+use seatrial_core::plan::{Item, NsName, Object, Plan, PlanOp, machines};
+use seatrial_core::probe::{Change, NsKind};
+use seatrial_core::topology::trial::{Lane, Place, Trial};
+use seatrial_core::topology::{Container, Host, NodeName};
+
+use super::ground::{Ground, Standing, engine};
+use crate::docker::{Api, config, lacks, pack};
+use crate::engines::{self, Root};
+
+/// How much is told of what a dockerd wrote that ended.
+const LAST_LINES: usize = 3;
+
+/// Whether Engines can be started here.
+pub(super) fn available(roots: &[PathBuf]) -> io::Result<()> {
+    if !Uid::effective().is_root() {
+        return Err(io::Error::other("a Docker Engine needs root: run this with sudo"));
+    }
+    engines::list(roots).map(drop)
+}
+
+/// This machine, with Engines that can be started on it.
+#[derive(Debug)]
+pub(super) struct Engines {
+    program: PathBuf,
+    roots: Vec<Root>,
+    image: Vec<u8>,
+    broom: Broom,
+    patience: Duration,
+}
+
+impl Engines {
+    /// Those of these roots; `patience` is how long one may take to come up.
+    ///
+    /// # Errors
+    /// A root without an Engine, a program that cannot be packed, or no right to cgroups.
+    pub(super) fn of(roots: &[PathBuf], program: &Path, patience: Duration) -> io::Result<Self> {
+        let roots = engines::list(roots)?;
+        let broom = Broom::start(program).map_err(|e| io::Error::other(e.to_string()))?;
+        Ok(Self { program: program.to_owned(), roots, image: pack(program)?, broom, patience })
+    }
+
+    /// The root whose Engine behaves as the one that a trial asks for.
+    fn root(&self, trial: &Trial) -> Option<&Root> {
+        engines::of(&self.roots, trial.topology.hosts.first()?.engine)
+    }
+}
+
+impl Ground for Engines {
+    fn place(&self, trial: &Trial) -> Place {
+        let kernel = linux::kernel().unwrap_or(Version { major: 0, minor: None, patch: None });
+        let engine = self.root(trial).map_or_else(|| engine(trial), |root| root.engine.version);
+        Place { engine, kernel, lane: Lane::Docker }
+    }
+
+    fn suits(&self, trial: &Trial) -> Result<(), String> {
+        let [host] = trial.topology.hosts.as_slice() else {
+            return Err("lane docker runs one Docker host".to_owned());
+        };
+        let Some(root) = self.root(trial) else {
+            return Err(format!("no root of Engine {} here ({})", host.engine, host.engine.evidence()));
+        };
+        if let Some(key) = lacks(&host.daemon, root.engine) {
+            return Err(format!("Engine {} has no '{key}'", root.engine));
+        }
+        if !host.machine.ports_in_use.is_empty() {
+            return Err("lane docker holds no ports for others (ports_in_use)".to_owned());
+        }
+        if host.containers.iter().any(|container| container.process.rootfs.is_some()) {
+            return Err("lane docker runs no image but its own (x-rootfs)".to_owned());
+        }
+        Ok(())
+    }
+
+    fn set(&self, trial: &Trial, plan: &Plan) -> Result<Box<dyn Standing + '_>, Error> {
+        let (Some(host), Some(root)) = (trial.topology.hosts.first(), self.root(trial)) else {
+            return Err(Error::words("find", "an Engine", "there is none"));
+        };
+        let lan = trial.topology.lan.iter().map(|machine| NsName::from(&machine.name)).collect();
+        let machines = without_users(machines(&trial.topology), &NsName::from(&host.name));
+        let mut stage = Stage::launch(&Launch { rights: Rights::Root, ..Launch::of(&self.program, plan) })?;
+        let (early, late) = listeners(host, plan);
+        let filter = if root.engine.loads_br_netfilter() { bridge_filter(plan) } else { Vec::new() };
+        let all = machines.items.into_iter().chain(filter).chain(early);
+        stage.apply(all.map(PlanOp::Add).collect())?;
+        // One cgroup for each Engine: the stage's process tells it from those of other stages.
+        let cgroup = self.broom.cgroup().join(stage.number().to_string());
+        let containers = host.containers.iter().map(|c| c.node.clone()).collect();
+        let (host_name, config) = (host.name.clone(), config(&host.daemon, root.engine));
+        let daemon = Daemon { host: host_name, root: root.path.clone(), config, cgroup, containers };
+        stage.order(Request::Daemon(daemon))?;
+        let inside = |path: &str| stage.root().join(path.trim_start_matches('/'));
+        let api = Api::of(&inside(SOCKET), self.patience).map_err(|e| told(e, &inside(LOG)))?;
+        let mut docker = Docker { stage, api, host: host.clone(), lan };
+        docker.make(&self.image, plan)?;
+        docker.stage.apply(late.into_iter().map(PlanOp::Add).collect())?;
+        Ok(Box::new(docker))
+    }
+}
+
+/// A dockerd that has not come up has said why.
+fn told(error: Error, log: &Path) -> Error {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().rev().take(LAST_LINES).collect();
+    let last = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
+    Error { cause: format!("{}; its log ends: {last}", error.cause), ..error }
+}
+
+/// A machine whose users are this machine's own: an Engine on it needs root's rights.
+fn without_users(mut plan: Plan, host: &NsName) -> Plan {
+    plan.items.retain(|item| {
+        let users = matches!(&item.object, Object::Namespace(n) if n.kind() == NsKind::User);
+        !(users && item.ns == *host)
+    });
+    for item in plan.items.iter_mut().filter(|item| item.ns == *host) {
+        if let Object::Process(process) = &mut item.object {
+            process.namespaces.remove(&NsKind::User);
+        }
+    }
+    plan
+}
+
+/// What loading br_netfilter sets: an Engine that does so by itself finds it here already, and in a namespace as it is
+/// where it has not been loaded.
+fn bridge_filter(plan: &Plan) -> Vec<Item> {
+    let sets = |item: &&Item| matches!(&item.object, Object::Sysctl(s) if s.key.starts_with("net.bridge."));
+    plan.items.iter().filter(sets).cloned().collect()
+}
+
+/// What listens before the Engine starts, which so finds its ports taken; and what listens where only the Engine's bridges
+/// have addresses, and in containers.
+fn listeners(host: &Host, plan: &Plan) -> (Vec<Item>, Vec<Item>) {
+    let machine = |node: &NodeName| host.containers.iter().all(|c| c.node != *node);
+    let own: Vec<_> = host.machine.interfaces.values().flatten().map(|net| net.addr()).collect();
+    let all = plan.items.iter().filter(|item| matches!(item.object, Object::Listener(_))).cloned();
+    all.partition(|item| {
+        let Object::Listener(listener) = &item.object else { return false };
+        let there =
+            |ip| own.contains(&ip) || ip.is_loopback() || ip.is_unspecified() || listener.node != host.name;
+        machine(&listener.node) && listener.address.is_none_or(there)
+    })
+}
+
+/// An Engine on a stage.
+struct Docker {
+    stage: Stage,
+    api: Api,
+    host: Host,
+    /// Machines that have no Engine.
+    lan: Vec<NsName>,
+}
+
+impl Docker {
+    /// Makes what the project has, in its order.
+    fn make(&mut self, image: &[u8], plan: &Plan) -> Result<(), Error> {
+        if !self.host.containers.is_empty() {
+            self.api.import(image)?;
+        }
+        self.host.networks.iter().try_for_each(|network| self.api.create_network(network))?;
+        for (door, container) in self.host.containers.iter().enumerate() {
+            self.api.create(&self.host, container, door)?;
+        }
+        for container in self.host.containers.clone() {
+            self.api.start(&self.host, &container)?;
+            let admitted = plan.items.iter().filter_map(|item| process(item, &container.node));
+            admitted.into_iter().try_for_each(|process| self.stage.order(process))?;
+        }
+        Ok(())
+    }
+
+    fn container(&self, node: &NodeName) -> Result<(usize, Container), Error> {
+        let found = self.host.containers.iter().position(|container| container.node == *node);
+        let found = found.and_then(|door| Some((door, self.host.containers.get(door)?.clone())));
+        found.ok_or_else(|| {
+            Error::words("change", node.as_str(), "it is no container")
+                .missing("lane docker switches no machine off")
+        })
+    }
+
+    /// Makes a change through the API.
+    fn call(&mut self, change: &Change) -> Result<(), Error> {
+        match change {
+            Change::Stop(node) => self.api.stop(&self.container(node)?.1),
+            Change::Start(node) => self.api.start(&self.host, &self.container(node)?.1),
+            Change::Replace(node) => {
+                let (door, container) = self.container(node)?;
+                self.api.remove(&container)?;
+                self.api.create(&self.host, &container, door)?;
+                self.api.start(&self.host, &container)
+            }
+            Change::Connect(node, network) => self.api.connect(&self.host, &self.container(node)?.1, network),
+            Change::Disconnect(node, network) => {
+                self.api.disconnect(&self.host, &self.container(node)?.1, network)
+            }
+            Change::Rule(node, command) if *node == self.host.name => {
+                let words = command.split_whitespace().map(str::to_owned).collect();
+                self.stage.order(Request::Tool(words))
+            }
+            Change::Rule(node, _) if self.lan.contains(&NsName::from(node)) => Ok(()),
+            Change::Rule(node, _) => {
+                Err(Error::words("write", format!("rules of {node}"), "it is a container")
+                    .missing("lane docker writes no rules there"))
+            }
+            Change::Fault(..) => Ok(()),
+        }
+    }
+}
+
+/// The request that admits a node's process, where this is it.
+fn process(item: &Item, node: &NodeName) -> Option<Request> {
+    let Object::Process(process) = &item.object else { return None };
+    (process.node == *node).then(|| Request::Admit(process.clone()))
+}
+
+impl Standing for Docker {
+    fn apply(&mut self, operations: Vec<PlanOp>) -> Result<(), Error> {
+        self.stage.apply(operations)
+    }
+
+    /// The Engine makes what the operations say of its own; what they say of who runs and of who listens is for the stage.
+    fn change(&mut self, change: &Change, operations: Vec<PlanOp>) -> Result<(), Error> {
+        for operation in &operations {
+            if let PlanOp::Remove(Item { object: Object::Process(process), .. }) = operation
+                && process.node != self.host.name
+            {
+                self.stage.order(Request::Dismiss(process.node.clone()))?;
+            }
+        }
+        self.call(change)?;
+        let mut rest = Vec::new();
+        for operation in operations {
+            match &operation {
+                PlanOp::Add(Item { object: Object::Process(process), .. }) => {
+                    self.stage.order(Request::Admit(process.clone()))?;
+                }
+                PlanOp::Add(Item { object: Object::Listener(_), .. }) => rest.push(operation),
+                PlanOp::Add(item) | PlanOp::Remove(item) | PlanOp::Replace(item)
+                    if self.lan.contains(&item.ns) =>
+                {
+                    rest.push(operation);
+                }
+                PlanOp::Add(_) | PlanOp::Remove(_) | PlanOp::Replace(_) => {}
+                PlanOp::FlushConntrack { .. }
+                | PlanOp::FlushConntrackPort { .. }
+                | PlanOp::Announce { .. } => {}
+            }
+        }
+        self.stage.apply(rest)
+    }
+
+    fn ask_all(&mut self, requests: Vec<Request>) -> Result<Vec<Answer>, Error> {
+        self.stage.ask_all(requests)
+    }
+}
