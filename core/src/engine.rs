@@ -173,6 +173,13 @@ impl Engine {
         self.is_at_least(28, 0)
     }
 
+    /// Whether flows to published UDP ports are forgotten (23.0: moby#44742): before, one that docker-proxy has taken stays
+    /// with it.
+    #[must_use]
+    pub fn flushes_udp_ports(self) -> bool {
+        self.is_at_least(23, 0)
+    }
+
     /// Whether UDP flows are forgotten by the container's port instead of the host's: a bug of 29.5 to 29.7
     /// (moby#53384), so that flows survive where the two differ.
     #[must_use]

@@ -233,6 +233,9 @@ impl Dockerd {
         for address in endpoint.addresses.iter().map(IpNet::addr) {
             self.effects.push(PlanOp::FlushConntrack { ns: ns.clone(), address });
         }
+        if !self.host.engine.flushes_udp_ports() {
+            return;
+        }
         let by_container_port = self.host.engine.flushes_udp_by_container_port();
         for binding in endpoint.bindings.iter().filter(|b| b.transport == Transport::Udp) {
             let port = if by_container_port { binding.container.port() } else { binding.host.port() };

@@ -12,7 +12,7 @@ use bollard::query_parameters::{
 use bollard::{API_DEFAULT_VERSION, Docker, body_full};
 use futures_util::StreamExt;
 use seatrial_core::linux::Error;
-use seatrial_core::topology::{Container, Driver, Host, Network};
+use seatrial_core::topology::{Container, Driver, Host, IpvlanOptions, MacvlanOptions, Network};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -177,6 +177,8 @@ fn words(error: bollard::errors::Error) -> String {
 /// An Engine says of a driver that this kernel has not only that it is not supported.
 fn unknown_driver(network: &Network, error: Error) -> Error {
     let option = match network.driver {
+        Driver::Macvlan(MacvlanOptions { parent: None, .. })
+        | Driver::Ipvlan(IpvlanOptions { parent: None, .. }) => "CONFIG_DUMMY",
         Driver::Macvlan(_) => "CONFIG_MACVLAN",
         Driver::Ipvlan(_) => "CONFIG_IPVLAN",
         Driver::Bridge(_) | Driver::Host | Driver::None => return error,

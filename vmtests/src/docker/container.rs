@@ -35,7 +35,9 @@ pub(super) fn request(host: &Host, container: &Container, door: usize, at_once: 
     let (ports, exposed) = ports(&container.ports);
     let expose = container.expose.iter();
     let expose = expose.flat_map(|(transport, range)| range.ports().map(move |p| format!("{p}/{transport}")));
+    let nameless = container.process.mounts.iter().filter(|mount| mount.source.is_none());
     let body = ContainerCreateBody {
+        volumes: Some(nameless.map(|mount| mount.target.clone()).collect()),
         image: Some(IMAGE.to_owned()),
         entrypoint: Some(vec![CONTAINED.to_owned()]),
         cmd: Some(vec![container.node.to_string()]),
@@ -219,10 +221,18 @@ fn ports(all: &[Publish]) -> (Bindings, Vec<String>) {
     (bindings, exposed)
 }
 
+/// A path as Compose gives it to the Engine: below the project's folder. In the Engine's root that is an empty one.
+fn absolute(source: &str) -> String {
+    match source.strip_prefix('.') {
+        Some(rest) => format!("/project/{}", rest.trim_start_matches('/')),
+        None => source.to_owned(),
+    }
+}
+
 /// The trial's volumes, and the door.
 fn binds(container: &Container, door: usize) -> Vec<String> {
     let volumes = container.process.mounts.iter().filter_map(|mount| {
-        let source = mount.source.as_ref()?;
+        let source = absolute(mount.source.as_ref()?);
         let mode = if mount.read_only { ":ro" } else { "" };
         Some(format!("{source}:{}{mode}", mount.target))
     });

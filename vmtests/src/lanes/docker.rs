@@ -12,7 +12,7 @@ use seatrial_core::linux::request::{Answer, Daemon, Request};
 use seatrial_core::linux::stage::{LOG, Launch, Rights, SOCKET, Stage};
 use seatrial_core::linux::{self, Error};
 use seatrial_core::plan::{Item, NsName, Object, Plan, PlanOp, machines};
-use seatrial_core::probe::{Change, NsKind};
+use seatrial_core::probe::{Change, Fact, NsKind};
 use seatrial_core::topology::trial::{Lane, Place, Trial};
 use seatrial_core::topology::{Container, Host, NodeName};
 
@@ -218,6 +218,16 @@ impl Docker {
     }
 }
 
+/// Why a question has another answer here than on a machine with an Engine: its cgroups are swept with it, and so it has a
+/// cgroup namespace of its own.
+fn otherwise_here(request: &Request) -> Option<Error> {
+    let Request::Fact(node, Fact::Shares(NsKind::Cgroup, other)) = request else { return None };
+    let why = "the Engine has a cgroup namespace of its own";
+    (*other == NodeName::host())
+        .then(|| Error::words("compare", format!("cgroup namespaces of {node} and {other}"), why))
+        .map(|error| error.missing("lane kernel has one for both"))
+}
+
 /// The request that admits a node's process, where this is it.
 fn process(item: &Item, node: &NodeName) -> Option<Request> {
     let Object::Process(process) = &item.object else { return None };
@@ -261,6 +271,9 @@ impl Standing for Docker {
     }
 
     fn ask_all(&mut self, requests: Vec<Request>) -> Result<Vec<Answer>, Error> {
-        self.stage.ask_all(requests)
+        let unasked: Vec<Option<Error>> = requests.iter().map(otherwise_here).collect();
+        let answers = self.stage.ask_all(requests)?;
+        let answer = |(answer, unasked): (Answer, Option<Error>)| unasked.map_or(answer, Answer::Failed);
+        Ok(answers.into_iter().zip(unasked).map(answer).collect())
     }
 }
