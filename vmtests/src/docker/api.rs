@@ -22,6 +22,9 @@ use super::network;
 /// The first API whose `POST /containers/create` takes several networks (Engine 25).
 const SEVERAL_NETWORKS: (usize, usize) = (1, 44);
 
+/// How much longer a call may take than the Engine's coming up, in seconds.
+const LONGER_S: u64 = 5;
+
 /// The API of an Engine that has come up.
 pub(crate) struct Api {
     runtime: Runtime,
@@ -38,7 +41,9 @@ impl Api {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| failed(e.to_string()))?;
         let path = socket.to_str().ok_or_else(|| failed(format!("{} is no path", socket.display())))?;
-        let docker = Docker::connect_with_unix(path, patience.as_secs(), API_DEFAULT_VERSION);
+        // The client's own patience with each call is not to end first.
+        let longer = patience.as_secs().saturating_add(LONGER_S);
+        let docker = Docker::connect_with_unix(path, longer, API_DEFAULT_VERSION);
         let docker = docker.map_err(|e| failed(e.to_string()))?;
         let called = runtime.block_on(async { timeout(patience, docker.negotiate_version()).await });
         let docker = called
