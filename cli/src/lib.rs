@@ -1,4 +1,4 @@
-//! The programs people type, [`seatrial`] and [`vmtests`]: they read, ask the crates beside them, and print; they decide
+//! The programs people type, [`seatrial()`] and [`vmtests()`]: they read, ask the crates beside them, and print; they decide
 //! nothing.
 
 mod args;

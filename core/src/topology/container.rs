@@ -139,7 +139,7 @@ pub enum NetworkMode {
 /// One container on one network.
 #[derive(Debug, Clone)]
 pub struct Attachment {
-    /// The key under the project's `networks`; [`DEFAULT_BRIDGE`] for the default bridge.
+    /// The key under the project's `networks`; [`super::DEFAULT_BRIDGE`] for the default bridge.
     pub network: String,
     /// `aliases`, with those compose adds (the service, the short id is the planner's).
     pub aliases: Vec<String>,
