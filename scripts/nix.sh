@@ -16,7 +16,6 @@ sandbox = false
 substituters =
 warn-dirty = false'
 export NIX_CONFIG
-offline=(--offline --no-write-lock-file --override-input nixpkgs "path:$PWD/scripts/nix-offline")
 
 # What the stand-in has to know of this machine, and nix does not tell it.
 folder=$(getent passwd "$(id -u)" | cut -d: -f6)/.cache/seatrial/nix
@@ -28,6 +27,17 @@ mkdir -p "$folder"
         [ -z "${!name:-}" ] || printf 'export %s=%q\n' "$name" "${!name}"
     done
 } >"$folder/caller"
+# The stand-in has the kernels that are here, and no other.
+manifest=${SEATRIAL_KERNELS:-${XDG_CACHE_HOME:-$HOME/.cache}/seatrial/kernels}/manifest.json
+[ -r "$manifest" ] || { echo "nix: cannot read $manifest: run scripts/kernels.sh" >&2; exit 3; }
+rm -rf "$folder/nixpkgs"
+cp -r scripts/nix-offline "$folder/nixpkgs"
+{
+    echo '{'
+    sed -n 's/.*"version": \("[^"]*"\).*"sha256": \("[^"]*"\).*/\1 = \2;/p' "$manifest"
+    echo '}'
+} >"$folder/nixpkgs/kernels.nix"
+offline=(--offline --no-write-lock-file --override-input nixpkgs "path:$folder/nixpkgs")
 
 if [ "${1:-}" = --check ]; then
     shift

@@ -21,11 +21,13 @@
         for program in ${toString list}; do ln -s "$(command -v "$program")" $out/bin/; done
       '';
 
-      # A Debian kernel, in the places where nixpkgs has one's parts.
-      kernel = version: command "linux-${version}" { } ''
+      # Debian's kernels, in the places where nixpkgs has one's parts; one with another image is another derivation.
+      kernel = version: sha256: command "linux-${version}" { inherit sha256; } ''
         kernel ${version}
       '' // { inherit version; modDirVersion = version; };
-      packagesFor = version: { kernel = kernel version; };
+      packages = name: version:
+        let here = import ./kernels.nix; in
+        if here ? ${version} then { "linuxPackages_${name}".kernel = kernel version here.${version}; } else { };
 
       take = n: list: builtins.genList (builtins.elemAt list) n;
     in
@@ -43,12 +45,6 @@
         clippy = programs "clippy" [ ];
         iproute2 = programs "iproute2" [ "ip" ];
         iptables = programs "iptables" [ "iptables-restore" "ip6tables-restore" "iptables-save" "ip6tables-save" ];
-        linuxPackages_5_10 = packagesFor "5.10";
-        linuxPackages_6_1 = packagesFor "6.1";
-        linuxPackages_6_12 = packagesFor "6.12";
-        linuxPackages_6_18 = packagesFor "6.18";
-        linuxPackages_7_2 = packagesFor "7.2";
-        linuxPackages_latest = packagesFor "7.3";
         makeWrapper = command "make-wrapper" { } "mkdir -p $out/bin; install -m 755 ${./make-wrapper.sh} $out/bin/makeWrapper";
         mkShell = attributes: command "shell" { } "echo 'a shell of this machine' >$out";
         nftables = programs "nftables" [ "nft" ];
@@ -62,6 +58,12 @@
         writeTextDir = name: text: command name { inherit text; passAsFile = [ "text" ]; } ''
           mkdir -p $out; cp "$textPath" $out/${name}
         '';
-      };
+      }
+      // packages "5_10" "5.10"
+      // packages "6_1" "6.1"
+      // packages "6_12" "6.12"
+      // packages "6_18" "6.18"
+      // packages "7_2" "7.2"
+      // packages "latest" "7.3";
     };
 }
