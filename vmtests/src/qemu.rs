@@ -205,7 +205,10 @@ impl Machine {
             Some(waiting) => waiting.insert(stage, sender),
             None => return Err(lost("it has ended".to_owned())),
         };
-        self.send(&Order { stage, what }).map_err(|e| lost(e.to_string()))?;
+        self.send(&Order { stage, what }).map_err(|e| {
+            let gone = matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+            lost(if gone { "it has ended".to_owned() } else { e.to_string() })
+        })?;
         let said = said.recv_timeout(self.limit + more).map_err(|silence| match silence {
             RecvTimeoutError::Timeout => {
                 lost(format!("it said nothing for {} s, and was ended", (self.limit + more).as_secs()))

@@ -64,6 +64,15 @@ fn checking(folder: &Path, more: &[&str]) -> Command {
     program
 }
 
+/// A program that heeds SIGINT and SIGTERM, even where whoever runs the tests does not: a shell's background job.
+fn heeding(program: &Command) -> Command {
+    let mut heeding = Command::new("/usr/bin/env");
+    heeding.arg("--default-signal=INT,TERM").arg(program.get_program()).args(program.get_args());
+    heeding.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    program.get_current_dir().into_iter().for_each(|folder| _ = heeding.current_dir(folder));
+    heeding
+}
+
 /// A check in lane vm, with this script for QEMU, and this list of kernels.
 fn check(qemu: Option<&str>, manifest: Option<&str>, more: &[&str]) -> Said {
     let folder = place(qemu, manifest);
@@ -237,8 +246,11 @@ fn a_program_that_is_ended_takes_its_machine_with_it() {
         let machine = format!("exec 3>alive\n{came}\necho up >&3; exec /bin/sleep 600");
         let folder = place(Some(&machine), Some(MANIFEST));
         mkfifo(&folder.path().join("alive"), Mode::S_IRWXU).unwrap();
-        let mut child =
-            checking(folder.path(), &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = heeding(&checking(folder.path(), &[]))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut alive = BufReader::new(File::open(folder.path().join("alive")).unwrap());
         let mut line = String::new();
         alive.read_line(&mut line).unwrap();
