@@ -236,6 +236,7 @@ fn a_host_with_ufw_is_a_riddle_only_where_it_limits_a_rate() {
 
 #[test]
 fn rules_see_how_far_a_packet_may_still_go() {
+    // As Linux 6.18 answers of `-m hl`.
     for (rule, passes) in [
         ("--ttl-eq 64", false),
         ("! --ttl-eq 64", true),
@@ -254,6 +255,7 @@ fn rules_see_how_far_a_packet_may_still_go() {
 
 #[test]
 fn what_looks_for_an_extension_header_finds_none() {
+    // Linux 6.18 lets a datagram pass each of these, and their opposites, in INPUT.
     for rule in ["rt --rt-type 0", "frag --fragid 0:4294967295", "hbh --hbh-len 8", "rt ! --rt-type 0"] {
         let rules = format!("*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m {rule} -j DROP\nCOMMIT\n");
         let ping = echo("2001:db8:2::2", "2001:db8:1::50", 7, false);
