@@ -6,11 +6,12 @@
     let
       system = "x86_64-linux";
 
-      # A command, with the machine's tools; ~ is the caller's, though nix hides it.
+      # A command, with the machine's tools; ~ is the caller's, though nix hides it. The shell ends last: it would
+      # become the last program otherwise, and nix kills a builder that has closed its output, as cp does before it ends.
       run = name: attributes: script: derivation ({
         inherit name system;
         builder = "/bin/bash";
-        args = [ "-euo" "pipefail" "-c" "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin; source ${./builder.sh}; ${script}" ];
+        args = [ "-euo" "pipefail" "-c" "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin; source ${./builder.sh}; ${script}\nexit" ];
         preferLocalBuild = true;
       } // builtins.removeAttrs attributes [ "meta" ]) // { inherit (attributes) meta; };
       command = name: attributes: run name ({ meta = { }; } // attributes);
