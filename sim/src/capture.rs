@@ -12,8 +12,8 @@ use seatrial_core::probe::Way;
 use seatrial_core::topology::NodeName;
 
 use crate::arena::{DevId, Id as _, NsId};
-use crate::packet::{Body, L4, Payload};
-use crate::skb::Framed;
+use crate::packet::{L4, Payload};
+use crate::skb::{Frame, Framed, Skb};
 use crate::trace::{Event as Happened, Hop, RuleHit};
 use crate::world::World;
 
@@ -97,7 +97,7 @@ impl Capture {
 fn comments(world: &World, tape: &[Shot], hops: &[Hop]) -> Vec<Vec<String>> {
     let mut packets: BTreeMap<(u32, NsId), Vec<usize>> = BTreeMap::new();
     for (at, shot) in tape.iter().enumerate() {
-        let key = (shot.framed.meta.flight, world.devices[shot.dev].ns);
+        let key = (shot.framed.meta().flight, world.devices[shot.dev].ns);
         packets.entry(key).or_default().push(at);
     }
     let mut comments = vec![Vec::new(); tape.len()];
@@ -147,18 +147,18 @@ fn comment(hop: &Hop) -> Option<String> {
 
 impl World {
     /// Notes a frame on a device, where a capture is made; on `lo` only as it comes in, as sniffers do.
-    pub(crate) fn film(&mut self, dev: DevId, way: Way, framed: &Framed) {
+    pub(crate) fn film(&mut self, dev: DevId, way: Way, frame: &Frame<'_>) {
         let hops = self.hops.as_ref().map_or(0, Vec::len);
         let twice = way == Way::Out && self.devices[dev].is_loopback();
         if let Some(tape) = self.tape.as_mut().filter(|_| !twice) {
-            tape.push(Shot { at_us: self.clock.now_us(), dev, way, framed: framed.clone(), hops });
+            tape.push(Shot { at_us: self.clock.now_us(), dev, way, framed: frame.copy(), hops });
         }
     }
 
     /// What a packet's payload says, in bytes: a name query is one, and of a probe it is text. Readers guess by a port's
     /// number what is meant: a datagram's text stands behind an empty DNS message, so that on port 53 it is not broken.
     fn said(&self, framed: &Framed) -> Vec<u8> {
-        let Body::Ip(packet) = framed.frame.body else { return Vec::new() };
+        let Framed::Ip(Skb { packet, .. }) = framed else { return Vec::new() };
         let empty: &[u8] = if matches!(packet.l4, L4::Udp(_)) { &[0; 12] } else { &[] };
         let text = |words: String| [empty, words.as_bytes()].concat();
         let mut said = match packet.payload {

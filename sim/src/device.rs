@@ -5,8 +5,7 @@ use seatrial_core::probe::Way;
 use seatrial_core::topology::{IpvlanFlag, IpvlanMode, MacvlanMode};
 
 use crate::arena::{DevId, NsId};
-use crate::packet::{Body, Packet};
-use crate::skb::{Framed, Skb};
+use crate::skb::{Frame, Skb};
 use crate::trace::{DropReason, Event as Happened};
 use crate::wire::Wire;
 use crate::world::{Event, World};
@@ -108,15 +107,15 @@ impl Device {
 
 impl World {
     /// Lets a device send a frame (`dev_queue_xmit`).
-    pub(crate) fn transmit(&mut self, dev: DevId, mut framed: Framed) {
-        framed.meta.hops += 1;
+    pub(crate) fn transmit(&mut self, dev: DevId, mut frame: Frame<'_>) {
+        frame.meta_mut().hops += 1;
         let device = &self.devices[dev];
         if !device.runs() {
-            return self.drop_frame(dev, &framed, DropReason::DevReady, |w| {
+            return self.drop_frame(dev, &frame, DropReason::DevReady, |w| {
                 format!("{} is down", w.devices[dev].name)
             });
         }
-        let why = match framed.meta.hops > HOPS {
+        let why = match frame.meta().hops > HOPS {
             true => Some("the frame goes round in a loop"),
             false if self.clock.waiting() > BACKLOG => {
                 Some("too many frames wait (net.core.netdev_max_backlog)")
@@ -124,115 +123,119 @@ impl World {
             false => None,
         };
         if let Some(why) = why {
-            return self.drop_frame(dev, &framed, DropReason::CpuBacklog, |_| why.to_owned());
+            return self.drop_frame(dev, &frame, DropReason::CpuBacklog, |_| why.to_owned());
         }
-        self.film(dev, Way::Out, &framed);
-        if let Some(framed) = self.pass(dev, Way::Out, framed) {
-            self.put(dev, framed);
+        self.film(dev, Way::Out, &frame);
+        if self.pass(dev, Way::Out, &mut frame) {
+            self.put(dev, frame);
         }
     }
 
     /// Puts a frame on what the device is made of (`dev_hard_start_xmit`).
-    pub(crate) fn put(&mut self, dev: DevId, mut framed: Framed) {
+    pub(crate) fn put(&mut self, dev: DevId, mut frame: Frame<'_>) {
         match &self.devices[dev].kind {
             Kind::Loopback => {
-                framed.meta.routed = true;
-                self.clock.after(CROSSING_US, Event::Receive(dev, framed));
+                frame.meta_mut().routed = true;
+                self.clock.after(CROSSING_US, Event::Receive(dev, frame.copy()));
             }
-            Kind::Bridge(_) => self.bridge_transmit(dev, framed),
+            Kind::Bridge(_) => self.bridge_transmit(dev, frame),
             Kind::Veth { peer } => {
                 let peer = *peer;
-                self.veth_transmit(dev, peer, framed);
+                self.veth_transmit(dev, peer, frame);
             }
             Kind::Macvlan { lower, mode } => {
                 let (lower, mode) = (*lower, *mode);
-                self.macvlan_transmit(dev, lower, mode, framed);
+                self.macvlan_transmit(dev, lower, mode, frame);
             }
             Kind::Ipvlan { lower, mode, flag } => {
                 let (lower, mode, flag) = (*lower, *mode, *flag);
-                self.ipvlan_transmit(dev, lower, mode, flag, framed);
+                self.ipvlan_transmit(dev, lower, mode, flag, frame);
             }
             Kind::Vlan { lower, id } => {
                 let lower = *lower;
-                framed.meta.vlan = Some(*id);
-                self.transmit(lower, framed);
+                frame.meta_mut().vlan = Some(*id);
+                self.transmit(lower, frame);
             }
-            Kind::Dummy => self.drop_frame(dev, &framed, DropReason::NotSpecified, |w| {
+            Kind::Dummy => self.drop_frame(dev, &frame, DropReason::NotSpecified, |w| {
                 format!("{} is a dummy: it swallows what it is given", w.devices[dev].name)
             }),
         }
     }
 
     /// Lets a frame reach a device a moment from now, on the other side of a cable or a share.
-    pub(crate) fn cross(&mut self, from: DevId, to: DevId, framed: Framed) {
-        if let Some(skb) = self.hops.as_ref().and_then(|_| framed.skb()) {
+    pub(crate) fn cross(&mut self, from: DevId, to: DevId, frame: &Frame<'_>) {
+        if let Some(skb) = frame.skb() {
             let ns = self.devices[from].ns;
-            self.note(ns, Some(from), &skb, |w| {
+            self.note(ns, Some(from), skb, |w| {
                 let other = &w.devices[to];
                 Happened::Cross { ns: w.stacks[other.ns].name.clone(), device: other.name.clone() }
             });
         }
+        self.reach(from, to, frame);
+    }
+
+    /// The same, unnoticed.
+    pub(crate) fn reach(&mut self, from: DevId, to: DevId, frame: &Frame<'_>) {
         let other_ns = self.devices[from].ns != self.devices[to].ns;
-        self.clock.after(CROSSING_US, Event::Receive(to, framed.scrubbed(other_ns)));
+        let mut framed = frame.copy();
+        framed.scrub(other_ns);
+        self.clock.after(CROSSING_US, Event::Receive(to, framed));
     }
 
     /// A frame reached a device, by its wire.
-    pub(crate) fn receive(&mut self, dev: DevId, framed: Framed) {
-        if let Some(framed) = self.pass(dev, Way::In, framed) {
-            self.arrive(dev, framed);
+    pub(crate) fn receive(&mut self, dev: DevId, mut frame: Frame<'_>) {
+        if self.pass(dev, Way::In, &mut frame) {
+            self.arrive(dev, frame);
         }
     }
 
     /// A frame is at a device (`__netif_receive_skb_core`): to whatever sits on top of it, or to its stack.
-    pub(crate) fn arrive(&mut self, dev: DevId, mut framed: Framed) {
+    pub(crate) fn arrive(&mut self, dev: DevId, mut frame: Frame<'_>) {
         if !self.devices[dev].runs() {
-            return self.drop_frame(dev, &framed, DropReason::DevReady, |w| {
+            return self.drop_frame(dev, &frame, DropReason::DevReady, |w| {
                 format!("{} is down", w.devices[dev].name)
             });
         }
-        self.film(dev, Way::In, &framed);
-        if self.tapped(dev, &framed) {
+        self.film(dev, Way::In, &frame);
+        if self.tapped(dev, &frame) {
             return;
         }
-        if let Some(upper) = self.vlan_of(dev, framed.meta.vlan) {
+        if let Some(upper) = self.vlan_of(dev, frame.meta().vlan) {
             // One device up, and a device is made after what it sits on.
-            framed.meta.vlan = None;
-            return self.receive(upper, framed);
+            frame.meta_mut().vlan = None;
+            return self.receive(upper, frame);
         }
-        if self.devices[dev].port.is_some() && !framed.meta.to_host {
-            return self.bridge_receive(dev, framed);
+        if self.devices[dev].port.is_some() && !frame.meta().to_host {
+            return self.bridge_receive(dev, frame);
         }
-        if self.shared(dev, &framed) {
+        if self.shared(dev, &mut frame) {
             return;
         }
-        if framed.meta.vlan.is_some() {
+        if frame.meta().vlan.is_some() {
             let why = |w: &Self| format!("{} has no VLAN device for its tag", w.devices[dev].name);
-            return self.drop_frame(dev, &framed, DropReason::UnhandledProto, why);
+            return self.drop_frame(dev, &frame, DropReason::UnhandledProto, why);
         }
-        self.take_up(dev, framed);
+        self.take_up(dev, frame);
     }
 
     /// To the device's own stack, if the frame is for it (`eth_type_trans`, `ip_rcv`, `arp_rcv`).
-    fn take_up(&mut self, dev: DevId, framed: Framed) {
+    fn take_up(&mut self, dev: DevId, frame: Frame<'_>) {
         let device = &self.devices[dev];
-        let dst = framed.frame.dst;
-        let mine = framed.meta.to_host || device.is_loopback() || dst == device.mac || dst.is_multicast();
-        match framed.frame.body {
-            Body::Neighbour(message) if mine => self.neighbour_receive(dev, &framed, message),
-            Body::Ip(packet) if mine => {
-                let link_broadcast = dst.is_multicast();
-                self.ip_receive(dev, Skb { packet, meta: framed.meta }, link_broadcast);
-            }
-            Body::Ip(packet) => self.ignored(dev, &packet, &framed),
-            Body::Neighbour(_) => {}
+        let meta = frame.meta();
+        let dst = meta.dst;
+        let mine = meta.to_host || device.is_loopback() || dst == device.mac || dst.is_multicast();
+        match frame {
+            Frame::Neighbour(spoken) if mine => self.neighbour_receive(dev, spoken),
+            Frame::Ip(skb) if mine => self.ip_receive(dev, skb, dst.is_multicast()),
+            Frame::Ip(skb) => self.ignored(dev, skb),
+            Frame::Neighbour(_) => {}
         }
     }
 
     /// Another machine's frame: every switch that floods makes some, so that it is worth a word only at the end.
-    fn ignored(&mut self, dev: DevId, packet: &Packet, framed: &Framed) {
-        let skb = Skb { packet: *packet, meta: framed.meta };
-        self.aside(dev, &skb, DropReason::OtherHost, |w| {
-            format!("{} is not the MAC address of {}", framed.frame.dst, w.devices[dev].name)
+    fn ignored(&mut self, dev: DevId, skb: &Skb) {
+        self.aside(dev, skb, DropReason::OtherHost, |w| {
+            format!("{} is not the MAC address of {}", skb.meta.dst, w.devices[dev].name)
         });
     }
 
@@ -247,14 +250,14 @@ impl World {
     }
 
     /// Whether a device's macvlans or ipvlans take a frame (`rx_handler`); a device has only one kind of them.
-    fn shared(&mut self, dev: DevId, framed: &Framed) -> bool {
+    fn shared(&mut self, dev: DevId, frame: &mut Frame<'_>) -> bool {
         let kinds = self.devices[dev].uppers.iter().map(|upper| &self.devices[*upper].kind);
         let mut shares = kinds.filter(|k| matches!(k, Kind::Macvlan { .. } | Kind::Ipvlan { .. }));
         match shares.next() {
-            Some(Kind::Macvlan { .. }) => self.macvlan_receive(dev, framed),
+            Some(Kind::Macvlan { .. }) => self.macvlan_receive(dev, frame),
             Some(Kind::Ipvlan { mode, .. }) => {
                 let mode = *mode;
-                self.ipvlan_receive(dev, mode, framed)
+                self.ipvlan_receive(dev, mode, frame)
             }
             Some(Kind::Loopback | Kind::Bridge(_) | Kind::Veth { .. } | Kind::Vlan { .. } | Kind::Dummy)
             | None => false,
@@ -265,13 +268,13 @@ impl World {
     pub(crate) fn drop_frame(
         &mut self,
         dev: DevId,
-        framed: &Framed,
+        frame: &Frame<'_>,
         reason: DropReason,
         why: impl FnOnce(&Self) -> String,
     ) {
-        if let Some(skb) = self.hops.as_ref().and_then(|_| framed.skb()) {
+        if let Some(skb) = frame.skb() {
             let ns = self.devices[dev].ns;
-            self.note_drop(ns, Some(dev), &skb, reason, why);
+            self.note_drop(ns, Some(dev), skb, reason, why);
         }
     }
 }

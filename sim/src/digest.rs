@@ -10,8 +10,8 @@ use seatrial_core::probe::Way;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::arena::Id as _;
-use crate::packet::{Body, Icmp, L4, NeighbourMessage, Packet, Payload, Ports, Quoted, Tcp};
-use crate::skb::{Framed, Meta};
+use crate::packet::{Icmp, L4, NeighbourMessage, Packet, Payload, Ports, Quoted, Tcp};
+use crate::skb::{Framed, Meta, Skb, Spoken};
 use crate::stack::icmp::Told;
 use crate::stack::socket::Wake;
 use crate::world::Event;
@@ -138,14 +138,16 @@ impl Words {
         }
     }
 
-    fn framed(&mut self, Framed { frame, meta }: &Framed) {
-        self.macs(frame.src, frame.dst);
-        match &frame.body {
-            Body::Ip(packet) => self.packet(packet),
-            Body::Neighbour(message) => self.message(message),
+    fn framed(&mut self, framed: &Framed) {
+        let meta = framed.meta();
+        self.macs(meta.src, meta.dst);
+        match framed {
+            Framed::Ip(Skb { packet, .. }) => self.packet(packet),
+            Framed::Neighbour(Spoken { message, .. }) => self.message(message),
         }
         // What a namespace keeps beside a packet follows from what came to it before.
-        let Meta { flight, ct: _, vlan, bridge: _, to_host, routed, piece, hops, flooded } = meta;
+        let Meta { src: _, dst: _, flight, ct: _, vlan, bridge: _, to_host, routed, piece, hops, flooded } =
+            meta;
         let flags = u32::from(*to_host) | u32::from(*routed) << 1 | u32::from(*flooded) << 2;
         self.pair(*flight, flags | u32::from(*hops) << 8);
         // No tag and no piece is as long as this.
@@ -266,10 +268,10 @@ mod tests {
         let ports = crate::packet::Ports { src: 40_000, dst: 80 };
         let packet =
             crate::stack::output::packet([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), 64, L4::Udp(ports));
-        let skb = crate::skb::Skb { packet, meta: Meta::new(1) };
         let (src, dst) = ("02:00:00:00:00:01".parse().unwrap(), "02:00:00:00:00:02".parse().unwrap());
         let dev = crate::arena::Id::from_position(3);
-        rolling.take(7, &Event::Receive(dev, skb.framed(src, dst)));
+        let skb = Skb { packet, meta: Meta { src, dst, ..Meta::new(1) } };
+        rolling.take(7, &Event::Receive(dev, Framed::Ip(skb)));
         assert_eq!(rolling.digest().to_string(), "39d3ae4f894e040bff1df7d7dffb5ccd");
     }
 

@@ -301,26 +301,6 @@ pub fn endpoint(addr: IpAddr, port: Option<u16>) -> String {
     }
 }
 
-/// An Ethernet frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Frame {
-    /// Source.
-    pub src: MacAddr,
-    /// Destination.
-    pub dst: MacAddr,
-    /// What it carries.
-    pub body: Body,
-}
-
-/// What a frame carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Body {
-    /// An IP packet.
-    Ip(Packet),
-    /// ARP (RFC 826), or for IPv6 a neighbour solicitation or advertisement (RFC 4861).
-    Neighbour(NeighbourMessage),
-}
-
 /// ARP, and its IPv6 successor in the same words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NeighbourMessage {

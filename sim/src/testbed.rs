@@ -276,7 +276,7 @@ pub(crate) fn inject(world: &mut World, node: &str, src: MacAddr, dst: MacAddr, 
     let dev = world.stacks[ns].links[&name("eth0")];
     let ports = Ports { src: 40000, dst: 9 };
     let from = world.stacks[ns].addresses_of(dev).next().unwrap().addr();
-    let skb = Skb { packet: packet(from, to.parse().unwrap(), 64, L4::Udp(ports)), meta: Meta::new(1) };
+    let mut skb = Skb { packet: packet(from, to.parse().unwrap(), 64, L4::Udp(ports)), meta: Meta::new(1) };
     (world.hops, world.flights) = (Some(Vec::new()), 1);
     world.transmit(dev, skb.framed(src, dst));
     world.advance_ms(1);

@@ -8,9 +8,9 @@ use seatrial_core::probe::{Fault, Way};
 
 use crate::arena::DevId;
 use crate::clock::MS;
-use crate::packet::{Body, Checksum, Packet};
+use crate::packet::{Checksum, Packet};
 use crate::seed::Seed;
-use crate::skb::Framed;
+use crate::skb::{Frame, Framed};
 use crate::trace::DropReason;
 use crate::world::{Event, World};
 
@@ -179,46 +179,49 @@ impl World {
         Ok(())
     }
 
-    /// Lets a frame pass the wire of a device; given back where it does so at once, as it is or marred.
-    pub(crate) fn pass(&mut self, dev: DevId, way: Way, framed: Framed) -> Option<Framed> {
+    /// Lets a frame pass the wire of a device; whether it does so at once, as it is or marred.
+    pub(crate) fn pass(&mut self, dev: DevId, way: Way, frame: &mut Frame<'_>) -> bool {
         let Self { devices, seed, .. } = self;
-        let Some(wire) = &mut devices[dev].wire else { return Some(framed) };
-        if wire.toward(way).copies(seed) > 1
-            && let Some(copy) = self.pass_one(dev, way, framed.clone())
-        {
-            self.hold(dev, way, 0, copy);
+        let Some(wire) = &mut devices[dev].wire else { return true };
+        if wire.toward(way).copies(seed) > 1 {
+            let mut copy = frame.copy();
+            if self.pass_one(dev, way, &mut copy.frame()) {
+                self.hold(dev, way, 0, copy);
+            }
         }
-        self.pass_one(dev, way, framed)
+        self.pass_one(dev, way, frame)
     }
 
-    fn pass_one(&mut self, dev: DevId, way: Way, mut framed: Framed) -> Option<Framed> {
+    fn pass_one(&mut self, dev: DevId, way: Way, frame: &mut Frame<'_>) -> bool {
         let now_us = self.clock.now_us();
         let Self { devices, seed, .. } = self;
-        let wire = devices[dev].wire.as_mut()?;
+        let Some(wire) = &mut devices[dev].wire else { return true };
         let fate = if wire.is_down(now_us) {
             Fate::Lost(DropReason::QdiscDrop, "is cut just now: it flaps")
         } else {
-            wire.toward(way).fate(framed.len(), now_us, seed)
+            wire.toward(way).fate(frame.len(), now_us, seed)
         };
         match fate {
             Fate::Lost(reason, words) => {
                 let why = |w: &Self| format!("the wire of {} {words}", w.devices[dev].name);
-                self.drop_frame(dev, &framed, reason, why);
-                None
+                self.drop_frame(dev, frame, reason, why);
+                false
             }
-            Fate::Passes { marred: true, .. } if !mar(&mut framed, seed) => None,
-            Fate::Passes { after_us: 0, .. } => Some(framed),
+            Fate::Passes { marred: true, .. } if !mar(frame, seed) => false,
+            Fate::Passes { after_us: 0, .. } => true,
             Fate::Passes { after_us, .. } => {
-                self.hold(dev, way, after_us, framed);
-                None
+                self.hold(dev, way, after_us, frame.copy());
+                false
             }
         }
     }
 
     fn hold(&mut self, dev: DevId, way: Way, for_us: u64, framed: Framed) {
-        if let Some(skb) = framed.skb().filter(|_| for_us > 0) {
+        if let Framed::Ip(skb) = &framed
+            && for_us > 0
+        {
             // It may outlast the patience of whoever asks.
-            self.aside(dev, &skb, DropReason::QdiscDrop, |w| {
+            self.aside(dev, skb, DropReason::QdiscDrop, |w| {
                 format!("the wire of {} held it for {} ms", w.devices[dev].name, for_us / MS)
             });
         }
@@ -229,27 +232,27 @@ impl World {
     }
 
     /// A frame has passed a wire that held it.
-    pub(crate) fn passed(&mut self, dev: DevId, way: Way, framed: Framed) {
+    pub(crate) fn passed(&mut self, dev: DevId, way: Way, frame: Frame<'_>) {
         if let Some(wire) = &mut self.devices[dev].wire {
             let faults = wire.toward(way);
             faults.waiting = faults.waiting.saturating_sub(1);
         }
         match way {
-            Way::In => self.arrive(dev, framed),
-            Way::Out | Way::Both => self.put(dev, framed),
+            Way::In => self.arrive(dev, frame),
+            Way::Out | Way::Both => self.put(dev, frame),
         }
     }
 }
 
 /// Turns one bit of a frame; whether anything is left of it. ARP has no checksum, and what a wrong bit says there is
 /// anybody's guess: here it is lost.
-fn mar(framed: &mut Framed, seed: &mut Seed) -> bool {
-    match &mut framed.frame.body {
-        Body::Ip(packet) => {
-            packet.checksum = wrong(packet, seed);
+fn mar(frame: &mut Frame<'_>, seed: &mut Seed) -> bool {
+    match frame {
+        Frame::Ip(skb) => {
+            skb.packet.checksum = wrong(&skb.packet, seed);
             true
         }
-        Body::Neighbour(_) => false,
+        Frame::Neighbour(_) => false,
     }
 }
 

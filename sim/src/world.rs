@@ -182,13 +182,13 @@ impl World {
 
     pub(crate) fn happen(&mut self, event: Event) {
         match event {
-            Event::Receive(dev, framed) => {
-                self.cause = framed.meta.flight;
-                self.receive(dev, framed);
+            Event::Receive(dev, mut framed) => {
+                self.cause = framed.meta().flight;
+                self.receive(dev, framed.frame());
             }
-            Event::Passed(dev, way, framed) => {
-                self.cause = framed.meta.flight;
-                self.passed(dev, way, framed);
+            Event::Passed(dev, way, mut framed) => {
+                self.cause = framed.meta().flight;
+                self.passed(dev, way, framed.frame());
             }
             Event::Neighbour { ns, dev, address, timer } => self.neighbour_timer(ns, dev, address, timer),
             Event::Tcp { ns, sock, timer } => self.tcp_timer(ns, sock, timer),

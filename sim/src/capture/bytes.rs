@@ -10,8 +10,8 @@ use seatrial_core::addr::MacAddr;
 
 use super::transport;
 use crate::packet::discovery::{Discovery, LINK_HOPS};
-use crate::packet::{Body, Checksum, NeighbourMessage, Packet};
-use crate::skb::Framed;
+use crate::packet::{Checksum, NeighbourMessage, Packet};
+use crate::skb::{Framed, Meta, Skb, Spoken};
 
 /// Fragments but the last are multiples of this, in bytes.
 const UNIT: usize = 8;
@@ -21,14 +21,15 @@ const WRONG_BIT: u8 = 1;
 
 /// The bytes of a frame; of a packet in pieces, those of each.
 pub(super) fn frames(framed: &Framed, payload: Vec<u8>) -> Vec<Vec<u8>> {
-    let (kind, bodies) = match &framed.frame.body {
-        Body::Ip(packet) => (ether_type(packet.src), packets(packet, framed, payload)),
-        Body::Neighbour(message) => match message.discovery(framed.frame.dst) {
+    let (kind, bodies) = match framed {
+        Framed::Ip(Skb { packet, meta }) => (ether_type(packet.src), packets(packet, meta, payload)),
+        Framed::Neighbour(Spoken { message, meta }) => match message.discovery(meta.dst) {
             Some(of) => (EtherType::IPV6, vec![discovery(message, &of)]),
-            None => (EtherType::ARP, vec![arp(framed.frame.dst, message)]),
+            None => (EtherType::ARP, vec![arp(meta.dst, message)]),
         },
     };
-    bodies.iter().map(|body| [ethernet(framed, kind).as_slice(), body].concat()).collect()
+    let header = ethernet(framed.meta(), kind);
+    bodies.iter().map(|body| [header.as_slice(), body].concat()).collect()
 }
 
 const fn ether_type(address: IpAddr) -> EtherType {
@@ -53,9 +54,9 @@ const fn v4(address: IpAddr) -> Ipv4Addr {
     }
 }
 
-fn ethernet(framed: &Framed, kind: EtherType) -> Vec<u8> {
-    let mut header = [framed.frame.dst.0, framed.frame.src.0].concat();
-    if let Some(id) = framed.meta.vlan {
+fn ethernet(meta: &Meta, kind: EtherType) -> Vec<u8> {
+    let mut header = [meta.dst.0, meta.src.0].concat();
+    if let Some(id) = meta.vlan {
         header.extend(VLAN_TAG.to_be_bytes());
         header.extend(id.to_be_bytes());
     }
@@ -94,16 +95,16 @@ fn discovery(message: &NeighbourMessage, of: &Discovery) -> Vec<u8> {
 }
 
 /// A packet, or its fragments where it travels in pieces.
-fn packets(packet: &Packet, framed: &Framed, mut payload: Vec<u8>) -> Vec<Vec<u8>> {
+fn packets(packet: &Packet, meta: &Meta, mut payload: Vec<u8>) -> Vec<Vec<u8>> {
     let headers = usize::try_from(packet.len()).unwrap_or(0).saturating_sub(payload.len());
     payload.truncate(usize::from(u16::MAX).saturating_sub(headers));
     let mut body = transport::bytes(packet, &payload);
     if let (Checksum::BadL4, Some(last)) = (packet.checksum, body.last_mut()) {
         *last ^= WRONG_BIT;
     }
-    let piece = framed.meta.piece.filter(|piece| *piece < packet.len());
+    let piece = meta.piece.filter(|piece| *piece < packet.len());
     let piece = piece.and_then(|piece| usize::try_from(piece).ok());
-    let id = framed.meta.flight;
+    let id = meta.flight;
     match (packet.src, packet.dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             let room = piece.map_or(usize::MAX, |piece| whole_units(piece, Ipv4Header::MIN_LEN));

@@ -8,7 +8,7 @@ use super::veth::VLAN_TAG;
 use super::{Device, Kind};
 use crate::arena::DevId;
 use crate::clock::SECOND;
-use crate::skb::Framed;
+use crate::skb::Frame;
 use crate::trace::{BridgeTo, DropReason, Event as Happened};
 use crate::world::{Event, World};
 
@@ -82,95 +82,98 @@ impl Device {
 
 impl World {
     /// A frame came in by a port (`br_handle_frame`).
-    pub(crate) fn bridge_receive(&mut self, port: DevId, framed: Framed) {
-        if framed.frame.src.is_multicast() || framed.frame.src == MacAddr::ZERO {
-            let why = |_: &Self| format!("{} cannot be a sender", framed.frame.src);
-            return self.drop_frame(port, &framed, DropReason::MacInvalidSource, why);
+    pub(crate) fn bridge_receive(&mut self, port: DevId, mut frame: Frame<'_>) {
+        let src = frame.meta().src;
+        if src.is_multicast() || src == MacAddr::ZERO {
+            let why = |_: &Self| format!("{src} cannot be a sender");
+            return self.drop_frame(port, &frame, DropReason::MacInvalidSource, why);
         }
-        if let Some(framed) = self.bridge_prerouting(port, framed) {
-            self.bridge_decide(port, framed);
+        if self.bridge_prerouting(port, &mut frame) {
+            self.bridge_decide(port, frame);
         }
     }
 
     /// Learns, then forwards, floods or takes up (`br_handle_frame_finish`).
-    pub(crate) fn bridge_decide(&mut self, port: DevId, framed: Framed) {
+    pub(crate) fn bridge_decide(&mut self, port: DevId, frame: Frame<'_>) {
         let Some(bridge) = self.bridge_of(port).filter(|b| self.devices[*b].runs()) else {
             let why = |w: &Self| format!("the bridge of {} is down", w.devices[port].name);
-            return self.drop_frame(port, &framed, DropReason::DevReady, why);
+            return self.drop_frame(port, &frame, DropReason::DevReady, why);
         };
         let now_us = self.clock.now_us();
-        let (src, dst) = (framed.frame.src, framed.frame.dst);
+        let (src, dst) = (frame.meta().src, frame.meta().dst);
         if !self.is_own_mac(bridge, src)
             && let Some(fdb) = self.devices[bridge].bridge_mut()
         {
             fdb.learn(src, port, now_us);
         }
         if dst.is_multicast() {
-            self.bridge_flood(bridge, Some(port), framed.clone());
-            return self.bridge_up(bridge, port, framed);
+            self.bridge_flood(bridge, Some(port), &frame);
+            return self.bridge_up(bridge, port, frame);
         }
         if self.is_own_mac(bridge, dst) {
-            self.note_bridged(bridge, Some(port), &framed, |_| BridgeTo::Local);
-            return self.bridge_up(bridge, port, framed);
+            self.note_bridged(bridge, Some(port), &frame, |_| BridgeTo::Local);
+            return self.bridge_up(bridge, port, frame);
         }
         match self.devices[bridge].bridge().and_then(|b| b.find(dst, now_us)) {
-            Some(out) => self.bridge_to_port(bridge, Some(port), out, framed),
-            None => self.bridge_flood(bridge, Some(port), framed),
+            Some(out) => self.bridge_to_port(bridge, Some(port), out, frame),
+            None => self.bridge_flood(bridge, Some(port), &frame),
         }
     }
 
     /// The bridge's own stack sends a frame (`br_dev_xmit`).
-    pub(crate) fn bridge_transmit(&mut self, bridge: DevId, framed: Framed) {
+    pub(crate) fn bridge_transmit(&mut self, bridge: DevId, frame: Frame<'_>) {
         let now_us = self.clock.now_us();
-        let dst = framed.frame.dst;
+        let dst = frame.meta().dst;
         match self.devices[bridge].bridge().and_then(|b| b.find(dst, now_us)).filter(|_| !dst.is_multicast())
         {
-            Some(out) => self.bridge_to_port(bridge, None, out, framed),
-            None => self.bridge_flood(bridge, None, framed),
+            Some(out) => self.bridge_to_port(bridge, None, out, frame),
+            None => self.bridge_flood(bridge, None, &frame),
         }
     }
 
     /// To the one port its FDB names; one that may not have it swallows it (`br_forward`).
-    fn bridge_to_port(&mut self, bridge: DevId, from: Option<DevId>, out: DevId, framed: Framed) {
+    fn bridge_to_port(&mut self, bridge: DevId, from: Option<DevId>, out: DevId, frame: Frame<'_>) {
         if let Some(why) = self.withheld(from, out) {
-            return self.drop_frame(out, &framed, DropReason::NotSpecified, |_| why);
+            return self.drop_frame(out, &frame, DropReason::NotSpecified, |_| why);
         }
-        self.note_bridged(bridge, from, &framed, |w| BridgeTo::Port(w.devices[out].name.clone()));
-        self.bridge_deliver(bridge, from, out, framed);
+        self.note_bridged(bridge, from, &frame, |w| BridgeTo::Port(w.devices[out].name.clone()));
+        self.bridge_deliver(bridge, from, out, frame);
     }
 
     /// To every port that may have it (`br_flood`).
-    fn bridge_flood(&mut self, bridge: DevId, from: Option<DevId>, mut framed: Framed) {
+    fn bridge_flood(&mut self, bridge: DevId, from: Option<DevId>, frame: &Frame<'_>) {
         let ports = self.devices[bridge].bridge().map_or(0, |b| b.ports.len());
-        self.note_bridged(bridge, from, &framed, |_| BridgeTo::Flood);
-        framed.meta.flooded = true;
+        self.note_bridged(bridge, from, frame, |_| BridgeTo::Flood);
         for at in 0..ports {
             let out = self.devices[bridge].bridge().and_then(|b| b.ports.get(at).copied());
             if let Some(out) = out.filter(|out| self.withheld(from, *out).is_none()) {
-                self.bridge_deliver(bridge, from, out, framed.clone());
+                let mut copy = frame.copy();
+                let mut frame = copy.frame();
+                frame.meta_mut().flooded = true;
+                self.bridge_deliver(bridge, from, out, frame);
             }
         }
     }
 
     /// Out by a port, if the frame is not too long for it (`br_dev_queue_push_xmit`).
-    fn bridge_deliver(&mut self, bridge: DevId, from: Option<DevId>, out: DevId, framed: Framed) {
+    fn bridge_deliver(&mut self, bridge: DevId, from: Option<DevId>, out: DevId, mut frame: Frame<'_>) {
         let mtu = self.devices[out].mtu;
-        if framed.len() > mtu + VLAN_TAG {
+        if frame.len() > mtu + VLAN_TAG {
             let why = move |w: &Self| format!("longer than the MTU of {}, {mtu}", w.devices[out].name);
-            return self.drop_frame(out, &framed, DropReason::PktTooBig, why);
+            return self.drop_frame(out, &frame, DropReason::PktTooBig, why);
         }
-        if let Some(framed) = self.bridge_forward(bridge, from, out, framed) {
-            self.transmit(out, framed);
+        if self.bridge_forward(bridge, from, out, &mut frame) {
+            self.transmit(out, frame);
         }
     }
 
     /// Up to the bridge's own addresses (`br_pass_frame_up`).
-    fn bridge_up(&mut self, bridge: DevId, port: DevId, mut framed: Framed) {
+    fn bridge_up(&mut self, bridge: DevId, port: DevId, mut frame: Frame<'_>) {
         // Only its own address, or that of the very port it came in by, makes a frame this machine's.
-        let dst = framed.frame.dst;
-        framed.meta.to_host = dst == self.devices[bridge].mac || dst == self.devices[port].mac;
-        framed.meta.flooded = false;
-        self.clock.after(0, Event::Receive(bridge, framed));
+        let meta = frame.meta_mut();
+        meta.to_host = meta.dst == self.devices[bridge].mac || meta.dst == self.devices[port].mac;
+        meta.flooded = false;
+        self.clock.after(0, Event::Receive(bridge, frame.copy()));
     }
 
     /// Why a port may not have a frame that came in by `from`, if it may not (`should_deliver`).
@@ -216,12 +219,12 @@ impl World {
         &mut self,
         bridge: DevId,
         from: Option<DevId>,
-        framed: &Framed,
+        frame: &Frame<'_>,
         to: impl FnOnce(&Self) -> BridgeTo,
     ) {
-        let Some(skb) = self.hops.as_ref().and_then(|_| framed.skb()) else { return };
+        let Some(skb) = frame.skb() else { return };
         let ns = self.devices[bridge].ns;
-        self.note(ns, Some(from.unwrap_or(bridge)), &skb, |w| Happened::Bridge {
+        self.note(ns, Some(from.unwrap_or(bridge)), skb, |w| Happened::Bridge {
             bridge: w.devices[bridge].name.clone(),
             from: from.map(|f| w.devices[f].name.clone()),
             to: to(w),

@@ -7,11 +7,10 @@ use seatrial_core::topology::{IpvlanFlag, IpvlanMode};
 
 use super::Kind;
 use crate::arena::DevId;
-use crate::packet::Body;
-use crate::skb::Framed;
+use crate::skb::Frame;
 use crate::stack::fib::Flow;
 use crate::trace::DropReason;
-use crate::world::{Event, World};
+use crate::world::World;
 
 impl World {
     /// A share sends a frame (`ipvlan_xmit_mode_l2`, `ipvlan_xmit_mode_l3`).
@@ -21,45 +20,48 @@ impl World {
         lower: DevId,
         mode: IpvlanMode,
         flag: IpvlanFlag,
-        framed: Framed,
+        frame: Frame<'_>,
     ) {
         match mode {
-            IpvlanMode::L2 => self.ipvlan_switch(dev, lower, flag, framed),
-            IpvlanMode::L3 | IpvlanMode::L3s => self.ipvlan_route(dev, lower, flag, framed),
+            IpvlanMode::L2 => self.ipvlan_switch(dev, lower, flag, frame),
+            IpvlanMode::L3 | IpvlanMode::L3s => self.ipvlan_route(dev, lower, flag, frame),
         }
     }
 
-    fn ipvlan_switch(&mut self, dev: DevId, lower: DevId, flag: IpvlanFlag, framed: Framed) {
-        if framed.frame.dst.is_multicast() {
-            self.ipvlan_multicast(lower, Some(dev), &framed);
-        } else if flag != IpvlanFlag::Vepa && framed.frame.dst == framed.frame.src {
-            return match self.ipvlan_by_address(lower, &framed) {
-                Some(sibling) => self.ipvlan_to_sibling(dev, sibling, flag, framed),
+    fn ipvlan_switch(&mut self, dev: DevId, lower: DevId, flag: IpvlanFlag, frame: Frame<'_>) {
+        let (src, dst) = (frame.meta().src, frame.meta().dst);
+        if dst.is_multicast() {
+            self.ipvlan_multicast(lower, Some(dev), &frame);
+        } else if flag != IpvlanFlag::Vepa && dst == src {
+            return match self.ipvlan_by_address(lower, &frame) {
+                Some(sibling) => self.ipvlan_to_sibling(dev, sibling, flag, &frame),
                 // Not for a sibling, and yet this MAC: for the device itself, by its receiving side.
-                None => self.cross(dev, lower, framed),
+                None => self.cross(dev, lower, &frame),
             };
         }
-        self.note_lower(dev, lower, &framed);
-        self.transmit(lower, framed);
+        self.note_lower(dev, lower, &frame);
+        self.transmit(lower, frame);
     }
 
     /// Layer 3: siblings by address, everything else by the routes and hooks of the device's own namespace.
-    fn ipvlan_route(&mut self, dev: DevId, lower: DevId, flag: IpvlanFlag, framed: Framed) {
+    fn ipvlan_route(&mut self, dev: DevId, lower: DevId, flag: IpvlanFlag, frame: Frame<'_>) {
         if flag != IpvlanFlag::Vepa
-            && let Some(sibling) = self.ipvlan_by_address(lower, &framed)
+            && let Some(sibling) = self.ipvlan_by_address(lower, &frame)
         {
-            return self.ipvlan_to_sibling(dev, sibling, flag, framed);
+            return self.ipvlan_to_sibling(dev, sibling, flag, &frame);
         }
-        self.note_lower(dev, lower, &framed);
+        self.note_lower(dev, lower, &frame);
         let ns = self.devices[lower].ns;
         let other_ns = ns != self.devices[dev].ns;
-        let Some(skb) = framed.clone().scrubbed(other_ns).skb() else { return };
+        // Of layer 3 alone: no neighbour is asked for.
+        let Frame::Ip(skb) = frame else { return };
+        skb.scrub(other_ns);
         let mut flow = Flow::to(skb.packet.dst);
         (flow.src, flow.oif) = (Some(skb.packet.src), Some(lower));
         let path = self.route(ns, &flow).filter(|p| matches!(p.kind, AddrType::Unicast | AddrType::Local));
         match path {
             Some(path) => self.local_out(ns, skb, path),
-            None => self.note_drop(ns, Some(lower), &skb, DropReason::IpOutNoRoutes, |w| {
+            None => self.note_drop(ns, Some(lower), skb, DropReason::IpOutNoRoutes, |w| {
                 format!(
                     "{} has no route to {} by {}",
                     w.stacks[ns].name, skb.packet.dst, w.devices[lower].name
@@ -68,69 +70,62 @@ impl World {
         }
     }
 
-    fn ipvlan_to_sibling(&mut self, dev: DevId, sibling: DevId, flag: IpvlanFlag, framed: Framed) {
+    fn ipvlan_to_sibling(&mut self, dev: DevId, sibling: DevId, flag: IpvlanFlag, frame: &Frame<'_>) {
         if flag == IpvlanFlag::Private {
             let why = |w: &Self| format!("{} is private: siblings do not meet", w.devices[dev].name);
-            return self.drop_frame(dev, &framed, DropReason::NotSpecified, why);
+            return self.drop_frame(dev, frame, DropReason::NotSpecified, why);
         }
-        self.cross(dev, sibling, framed);
+        self.cross(dev, sibling, frame);
     }
 
     /// Whether a share of a device takes a frame that reached it (`ipvlan_handle_frame`).
-    pub(crate) fn ipvlan_receive(&mut self, lower: DevId, mode: IpvlanMode, framed: &Framed) -> bool {
+    pub(crate) fn ipvlan_receive(&mut self, lower: DevId, mode: IpvlanMode, frame: &mut Frame<'_>) -> bool {
         match mode {
-            IpvlanMode::L2 if framed.frame.dst.is_multicast() => {
-                self.ipvlan_multicast(lower, None, framed);
+            IpvlanMode::L2 if frame.meta().dst.is_multicast() => {
+                self.ipvlan_multicast(lower, None, frame);
                 false
             }
-            IpvlanMode::L2 | IpvlanMode::L3 => match self.ipvlan_by_address(lower, framed) {
+            IpvlanMode::L2 | IpvlanMode::L3 => match self.ipvlan_by_address(lower, frame) {
                 Some(child) if self.devices[child].runs() => {
-                    self.cross(lower, child, framed.clone());
+                    self.cross(lower, child, frame);
                     true
                 }
                 Some(_) => true,
                 None => false,
             },
-            IpvlanMode::L3s => self.ipvlan_by_hooks(lower, framed),
+            IpvlanMode::L3s => self.ipvlan_by_hooks(lower, frame),
         }
     }
 
     /// L3s: through the hooks of the device's own namespace, PREROUTING and INPUT, then to the share
     /// (`ipvlan_l3_rcv`, `ipvlan_nf_input`).
-    fn ipvlan_by_hooks(&mut self, lower: DevId, framed: &Framed) -> bool {
-        let (Some(child), Some(mut skb)) = (self.ipvlan_by_address(lower, framed), framed.skb()) else {
-            return false;
-        };
+    fn ipvlan_by_hooks(&mut self, lower: DevId, frame: &mut Frame<'_>) -> bool {
+        let child = self.ipvlan_by_address(lower, frame);
+        let (Some(child), Frame::Ip(skb)) = (child, frame.again()) else { return false };
         let ns = self.devices[lower].ns;
-        let passes = self.hook(ns, Hook::Prerouting, &mut skb, Some(lower), None)
-            && self.hook(ns, Hook::Input, &mut skb, Some(lower), None);
+        let passes = self.hook(ns, Hook::Prerouting, skb, Some(lower), None)
+            && self.hook(ns, Hook::Input, skb, Some(lower), None);
         if passes {
-            let framed = Framed {
-                frame: crate::packet::Frame { body: Body::Ip(skb.packet), ..framed.frame },
-                ..*framed
-            };
-            self.cross(lower, child, framed);
+            self.cross(lower, child, frame);
         }
         true
     }
 
     /// A broadcast: to every share but its sender; what a share sent goes on to the wire, never to the device's own stack.
-    fn ipvlan_multicast(&mut self, lower: DevId, sender: Option<DevId>, framed: &Framed) {
+    fn ipvlan_multicast(&mut self, lower: DevId, sender: Option<DevId>, frame: &Frame<'_>) {
         for at in 0..self.devices[lower].uppers.len() {
             let Some(child) = self.devices[lower].uppers.get(at).copied() else { continue };
             if Some(child) != sender && self.devices[child].runs() && self.is_ipvlan(child) {
-                let other_ns = self.devices[child].ns != self.devices[sender.unwrap_or(lower)].ns;
-                self.clock
-                    .after(super::CROSSING_US, Event::Receive(child, framed.clone().scrubbed(other_ns)));
+                self.reach(sender.unwrap_or(lower), child, frame);
             }
         }
     }
 
     /// The share that has the address a frame is for: the target of a neighbour message (`ipvlan_addr_lookup`).
-    fn ipvlan_by_address(&self, lower: DevId, framed: &Framed) -> Option<DevId> {
-        let to: IpAddr = match &framed.frame.body {
-            Body::Ip(packet) => packet.dst,
-            Body::Neighbour(message) => message.target,
+    fn ipvlan_by_address(&self, lower: DevId, frame: &Frame<'_>) -> Option<DevId> {
+        let to: IpAddr = match frame {
+            Frame::Ip(skb) => skb.packet.dst,
+            Frame::Neighbour(spoken) => spoken.message.target,
         };
         let has = |child: &DevId| {
             let stack = &self.stacks[self.devices[*child].ns];

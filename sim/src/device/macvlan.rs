@@ -8,38 +8,38 @@ use seatrial_core::topology::MacvlanMode;
 
 use super::Kind;
 use crate::arena::DevId;
-use crate::skb::Framed;
+use crate::skb::Frame;
 use crate::trace::Event as Happened;
-use crate::world::{Event, World};
+use crate::world::World;
 
 impl World {
     /// A share sends a frame: to its siblings, if they are in bridge mode as it is, and to the world.
-    pub(crate) fn macvlan_transmit(&mut self, dev: DevId, lower: DevId, mode: MacvlanMode, framed: Framed) {
+    pub(crate) fn macvlan_transmit(&mut self, dev: DevId, lower: DevId, mode: MacvlanMode, frame: Frame<'_>) {
         if mode == MacvlanMode::Bridge {
-            let dst = framed.frame.dst;
+            let dst = frame.meta().dst;
             if dst.is_multicast() {
-                self.macvlan_broadcast(lower, Some(dev), &[MacvlanMode::Bridge], &framed);
+                self.macvlan_broadcast(lower, Some(dev), &[MacvlanMode::Bridge], &frame);
             } else if let Some(sibling) = self.macvlan_by_mac(lower, dst)
                 && self.macvlan_mode(sibling) == Some(MacvlanMode::Bridge)
             {
-                return self.cross(dev, sibling, framed);
+                return self.cross(dev, sibling, &frame);
             }
         }
-        self.note_lower(dev, lower, &framed);
-        self.transmit(lower, framed);
+        self.note_lower(dev, lower, &frame);
+        self.transmit(lower, frame);
     }
 
     /// Whether a share of a device takes a frame that reached it (`macvlan_handle_frame`).
-    pub(crate) fn macvlan_receive(&mut self, lower: DevId, framed: &Framed) -> bool {
-        let sender =
-            self.macvlan_by_mac(lower, framed.frame.src).and_then(|s| Some((s, self.macvlan_mode(s)?)));
-        if framed.frame.dst.is_multicast() {
-            return self.macvlan_multicast(lower, sender, framed);
+    pub(crate) fn macvlan_receive(&mut self, lower: DevId, frame: &Frame<'_>) -> bool {
+        let (src, dst) = (frame.meta().src, frame.meta().dst);
+        let sender = self.macvlan_by_mac(lower, src).and_then(|s| Some((s, self.macvlan_mode(s)?)));
+        if dst.is_multicast() {
+            return self.macvlan_multicast(lower, sender, frame);
         }
         let only = self.macvlans(lower).next().filter(|(_, mode)| *mode == MacvlanMode::Passthru);
-        match only.map(|(child, _)| child).or_else(|| self.macvlan_by_mac(lower, framed.frame.dst)) {
+        match only.map(|(child, _)| child).or_else(|| self.macvlan_by_mac(lower, dst)) {
             Some(child) if self.devices[child].runs() => {
-                self.cross(lower, child, framed.clone());
+                self.cross(lower, child, frame);
                 true
             }
             Some(_) => true,
@@ -52,15 +52,15 @@ impl World {
         &mut self,
         lower: DevId,
         sender: Option<(DevId, MacvlanMode)>,
-        framed: &Framed,
+        frame: &Frame<'_>,
     ) -> bool {
         use MacvlanMode::{Bridge, Passthru, Private, Vepa};
         match sender {
-            None => self.macvlan_broadcast(lower, None, &[Private, Vepa, Passthru, Bridge], framed),
-            Some((sender, Vepa)) => self.macvlan_broadcast(lower, Some(sender), &[Vepa, Bridge], framed),
-            Some((sender, Bridge)) => self.macvlan_broadcast(lower, Some(sender), &[Vepa], framed),
+            None => self.macvlan_broadcast(lower, None, &[Private, Vepa, Passthru, Bridge], frame),
+            Some((sender, Vepa)) => self.macvlan_broadcast(lower, Some(sender), &[Vepa, Bridge], frame),
+            Some((sender, Bridge)) => self.macvlan_broadcast(lower, Some(sender), &[Vepa], frame),
             Some((sender, Private | Passthru)) => {
-                self.cross(lower, sender, framed.clone());
+                self.cross(lower, sender, frame);
                 return true;
             }
         }
@@ -72,15 +72,13 @@ impl World {
         lower: DevId,
         sender: Option<DevId>,
         modes: &[MacvlanMode],
-        framed: &Framed,
+        frame: &Frame<'_>,
     ) {
         for at in 0..self.devices[lower].uppers.len() {
             let Some(child) = self.devices[lower].uppers.get(at).copied() else { continue };
             let meant = self.macvlan_mode(child).is_some_and(|m| modes.contains(&m));
             if meant && Some(child) != sender && self.devices[child].runs() {
-                let other_ns = self.devices[child].ns != self.devices[sender.unwrap_or(lower)].ns;
-                self.clock
-                    .after(super::CROSSING_US, Event::Receive(child, framed.clone().scrubbed(other_ns)));
+                self.reach(sender.unwrap_or(lower), child, frame);
             }
         }
     }
@@ -103,10 +101,10 @@ impl World {
     }
 
     /// Notes that a share hands a frame to the device below it.
-    pub(crate) fn note_lower(&mut self, dev: DevId, lower: DevId, framed: &Framed) {
-        let Some(skb) = framed.skb() else { return };
+    pub(crate) fn note_lower(&mut self, dev: DevId, lower: DevId, frame: &Frame<'_>) {
+        let Some(skb) = frame.skb() else { return };
         let ns = self.devices[dev].ns;
-        self.note(ns, Some(dev), &skb, |w| {
+        self.note(ns, Some(dev), skb, |w| {
             let below = &w.devices[lower];
             Happened::Cross { ns: w.stacks[below.ns].name.clone(), device: below.name.clone() }
         });

@@ -6,56 +6,58 @@
 use seatrial_core::rules::Hook;
 
 use crate::arena::{DevId, NsId};
-use crate::packet::{Body, Checksum, Frame};
-use crate::skb::{Framed, NfBridge, Skb};
+use crate::packet::Checksum;
+use crate::skb::{Frame, NfBridge, Skb};
 use crate::stack::neighbour::Then;
 use crate::stack::route::Input;
 use crate::trace::DropReason;
 use crate::world::World;
 
 impl World {
-    /// PREROUTING, and what becomes of the frame after it; nothing where it is taken or dropped (`br_nf_pre_routing`).
-    pub(crate) fn bridge_prerouting(&mut self, port: DevId, framed: Framed) -> Option<Framed> {
-        let Some((bridge, ns, mut skb)) = self.called_for(port, &framed) else { return Some(framed) };
+    /// PREROUTING, and whether the frame goes on after it: it may have been taken or dropped (`br_nf_pre_routing`).
+    pub(crate) fn bridge_prerouting(&mut self, port: DevId, frame: &mut Frame<'_>) -> bool {
+        let Some((bridge, ns)) = self.called_for(port, frame) else { return true };
+        match frame {
+            Frame::Ip(skb) => {
+                let original = skb.packet.dst;
+                self.bridge_hook(port, bridge, ns, skb)
+                    && (skb.packet.dst == original || self.bridge_redirect(port, bridge, ns, skb))
+            }
+            Frame::Neighbour(spoken) => {
+                let Some(mut skb) = spoken.seen() else { return true };
+                let passes = self.bridge_hook(port, bridge, ns, &mut skb);
+                spoken.meta = skb.meta;
+                passes
+            }
+        }
+    }
+
+    fn bridge_hook(&mut self, port: DevId, bridge: DevId, ns: NsId, skb: &mut Skb) -> bool {
         if skb.packet.checksum == Checksum::BadIp {
             // `br_validate_ipv4`.
             let why = |_: &Self| "its IP header is not what was sent".to_owned();
-            self.note_drop(ns, Some(port), &skb, DropReason::NetfilterDrop, why);
-            return None;
+            self.note_drop(ns, Some(port), skb, DropReason::NetfilterDrop, why);
+            return false;
         }
-        let original = skb.packet.dst;
         skb.meta.bridge = Some(NfBridge { input: port });
-        if !self.hook(ns, Hook::Prerouting, &mut skb, Some(bridge), None) {
-            return None;
-        }
-        if skb.packet.dst == original {
-            return Some(carry(skb, framed.frame));
-        }
-        self.bridge_redirect(port, bridge, ns, skb, framed.frame)
+        self.hook(ns, Hook::Prerouting, skb, Some(bridge), None)
     }
 
     /// DNAT gave a bridged packet another destination: on the same bridge it stays bridged, and else it is for the
-    /// bridge's own stack (`br_nf_pre_routing_finish`).
-    fn bridge_redirect(
-        &mut self,
-        port: DevId,
-        bridge: DevId,
-        ns: NsId,
-        skb: Skb,
-        frame: Frame,
-    ) -> Option<Framed> {
-        let next_hop = match self.route_input(ns, bridge, &skb) {
+    /// bridge's own stack (`br_nf_pre_routing_finish`). Whether the bridge goes on with it at once.
+    fn bridge_redirect(&mut self, port: DevId, bridge: DevId, ns: NsId, skb: &mut Skb) -> bool {
+        let next_hop = match self.route_input(ns, bridge, skb) {
             Input::Forward(path) if path.dev == bridge => Some(path.next_hop(skb.packet.dst)),
             // What cannot be routed is found out in the stack; so is forwarding that is off.
             Input::Forward(_) | Input::Local | Input::Drop { .. } | Input::Unreachable { .. } => None,
         };
         let Some(next_hop) = next_hop else {
-            let mut framed = carry(skb, frame);
-            framed.frame.dst = self.devices[bridge].mac;
-            return Some(framed);
+            skb.meta.dst = self.devices[bridge].mac;
+            return true;
         };
-        self.neighbour_output(ns, bridge, next_hop, skb, Then::Bridge { port, src: frame.src });
-        None
+        let src = skb.meta.src;
+        self.neighbour_output(ns, bridge, next_hop, skb, Then::Bridge { port, src });
+        false
     }
 
     /// FORWARD and POSTROUTING of a bridged frame that leaves by a port (`br_nf_forward`, `br_nf_post_routing`).
@@ -64,34 +66,35 @@ impl World {
         bridge: DevId,
         from: Option<DevId>,
         out: DevId,
-        framed: Framed,
-    ) -> Option<Framed> {
-        if from.is_none() || framed.meta.bridge.is_none() {
-            return Some(framed);
+        frame: &mut Frame<'_>,
+    ) -> bool {
+        if from.is_none() || frame.meta().bridge.is_none() {
+            return true;
         }
-        let Some(mut skb) = framed.seen() else { return Some(framed) };
-        let ns = self.devices[bridge].ns;
-        let passes = self.hook_bridged(ns, Hook::Forward, &mut skb, Some(bridge), Some(bridge), Some(out))
-            && self.hook_bridged(ns, Hook::Postrouting, &mut skb, None, Some(bridge), Some(out));
-        passes.then(|| carry(skb, framed.frame))
+        match frame {
+            Frame::Ip(skb) => self.bridge_hooks(bridge, out, skb),
+            Frame::Neighbour(spoken) => {
+                let Some(mut skb) = spoken.seen() else { return true };
+                let passes = self.bridge_hooks(bridge, out, &mut skb);
+                spoken.meta = skb.meta;
+                passes
+            }
+        }
     }
 
-    /// The bridge, its namespace and the packet, where rules are called for it.
-    fn called_for(&self, port: DevId, framed: &Framed) -> Option<(DevId, NsId, Skb)> {
+    fn bridge_hooks(&mut self, bridge: DevId, out: DevId, skb: &mut Skb) -> bool {
+        let ns = self.devices[bridge].ns;
+        self.hook_bridged(ns, Hook::Forward, skb, Some(bridge), Some(bridge), Some(out))
+            && self.hook_bridged(ns, Hook::Postrouting, skb, None, Some(bridge), Some(out))
+    }
+
+    /// The bridge and its namespace, where rules are called for a frame.
+    fn called_for(&self, port: DevId, frame: &Frame<'_>) -> Option<(DevId, NsId)> {
         let bridge = self.bridge_of(port)?;
         let ns = self.devices[bridge].ns;
-        let called = framed.meta.vlan.is_none() && self.stacks[ns].calls_rules(framed.family()?);
-        Some((bridge, ns, framed.seen().filter(|_| called)?))
+        let called = frame.meta().vlan.is_none() && self.stacks[ns].calls_rules(frame.family()?);
+        called.then_some((bridge, ns))
     }
-}
-
-/// The packet, rewritten, in the frame it came in; a neighbour message is never rewritten.
-const fn carry(skb: Skb, frame: Frame) -> Framed {
-    let body = match frame.body {
-        Body::Ip(_) => Body::Ip(skb.packet),
-        Body::Neighbour(_) => frame.body,
-    };
-    Framed { frame: Frame { body, ..frame }, meta: skb.meta }
 }
 
 #[cfg(test)]

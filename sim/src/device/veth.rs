@@ -1,7 +1,7 @@
 //! A virtual cable: what goes in at one end comes out at the other (drivers/net/veth.c).
 
 use crate::arena::DevId;
-use crate::skb::Framed;
+use crate::skb::Frame;
 use crate::trace::DropReason;
 use crate::world::World;
 
@@ -10,16 +10,16 @@ pub(crate) const VLAN_TAG: u32 = 4;
 
 impl World {
     /// Sends a frame to the other end, if that is there and up.
-    pub(crate) fn veth_transmit(&mut self, dev: DevId, peer: Option<DevId>, framed: Framed) {
+    pub(crate) fn veth_transmit(&mut self, dev: DevId, peer: Option<DevId>, frame: Frame<'_>) {
         let Some(peer) = peer.filter(|p| self.devices[*p].runs()) else {
             let why = |w: &Self| format!("the other end of {} is down or gone", w.devices[dev].name);
-            return self.drop_frame(dev, &framed, DropReason::NotSpecified, why);
+            return self.drop_frame(dev, &frame, DropReason::NotSpecified, why);
         };
         let mtu = self.devices[peer].mtu;
-        if framed.len() > mtu + VLAN_TAG {
+        if frame.len() > mtu + VLAN_TAG {
             let why = move |w: &Self| format!("longer than the MTU of {}, {mtu}", w.devices[peer].name);
-            return self.drop_frame(peer, &framed, DropReason::PktTooBig, why);
+            return self.drop_frame(peer, &frame, DropReason::PktTooBig, why);
         }
-        self.cross(dev, peer, framed);
+        self.cross(dev, peer, &frame);
     }
 }

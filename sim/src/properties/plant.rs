@@ -7,7 +7,8 @@ use seatrial_core::plan::{LinkKind, Object, Plan};
 use seatrial_core::rules::Target;
 
 use crate::device::Kind;
-use crate::packet::{Body, Payload};
+use crate::packet::Payload;
+use crate::skb::{Framed, Skb};
 use crate::world::{Event, World};
 
 /// A mistake.
@@ -71,11 +72,11 @@ pub(super) fn event(world: &World, event: &mut Event, bug: Bug) -> bool {
     let Event::Receive(dev, framed) = event else { return false };
     let device = &world.devices[*dev];
     let guest = device.name.as_str() == "eth0" && world.stacks[device.ns].name.as_str() != "host";
-    let Body::Ip(packet) = &mut framed.frame.body else { return false };
+    let Framed::Ip(Skb { packet, meta }) = framed else { return false };
     let answers = matches!(packet.payload, Payload::Answer { .. });
     match bug {
         Bug::Swallow => return answers,
-        Bug::Loop if answers => framed.meta.hops = 65,
+        Bug::Loop if answers => meta.hops = 65,
         Bug::WrongReply if answers && guest => packet.src = IpAddr::from([192, 0, 2, 99]),
         _ => {}
     }

@@ -10,7 +10,7 @@ use super::plant;
 use crate::arena::DevId;
 use crate::device::Kind;
 use crate::packet::{L4, Packet, Payload, Tcp, TcpFlags};
-use crate::skb::Framed;
+use crate::skb::{Framed, Skb};
 use crate::trace::{DropReason, Event as Happened, Hop};
 use crate::world::{Event, World};
 
@@ -108,10 +108,11 @@ impl Watch {
         let device = &world.devices[dev];
         let ns = &world.stacks[device.ns].name;
         let place = (ns.clone(), device.name.clone());
-        if framed.meta.hops > 64 {
-            self.wrong(format!("a frame at {} of {ns} has passed {} devices", device.name, framed.meta.hops));
+        let meta = framed.meta();
+        if meta.hops > 64 {
+            self.wrong(format!("a frame at {} of {ns} has passed {} devices", device.name, meta.hops));
         }
-        if let (Some(here), Some(home)) = (self.behind.get(&place), self.macs.get(&framed.frame.src))
+        if let (Some(here), Some(home)) = (self.behind.get(&place), self.macs.get(&meta.src))
             && here != home
         {
             let what = format!(
@@ -120,13 +121,13 @@ impl Watch {
             );
             self.wrong(what);
         }
-        if let Some(skb) = framed.skb() {
-            self.look_inside(ns, &skb.packet, framed);
+        if let Framed::Ip(skb) = framed {
+            self.look_inside(ns, skb);
         }
     }
 
-    fn look_inside(&mut self, ns: &NsName, packet: &Packet, framed: &Framed) {
-        let key = (framed.meta.flight, packet.src, packet.dst);
+    fn look_inside(&mut self, ns: &NsName, Skb { packet, meta }: &Skb) {
+        let key = (meta.flight, packet.src, packet.dst);
         let private = self.private.iter().any(|net| net.contains(&packet.src));
         if ns.as_str() == "wire" && private && !self.invalid.contains(&key) {
             self.wrong(format!(
@@ -161,8 +162,8 @@ impl Watch {
     /// What came of an event: `left` is how many frames of its packet wait now beyond those that did before, `hops`
     /// what was noted, and `aside` whether something was kept in mind.
     fn judge(&mut self, framed: &Framed, hops: &[Hop], left: isize, aside: bool) {
-        let Some(skb) = framed.skb() else { return };
-        let flight = framed.meta.flight;
+        let Framed::Ip(skb) = framed else { return };
+        let flight = skb.meta.flight;
         let own: Vec<&Hop> = hops.iter().filter(|hop| hop.flight == flight).collect();
         let ends = own.iter().filter(|hop| {
             matches!(hop.event, Happened::Deliver { .. } | Happened::Drop { .. } | Happened::Answer { .. })
@@ -230,7 +231,7 @@ pub(crate) fn over(mut watch: Box<Watch>, world: &mut World, mut event: Event) {
     };
     let traced = world.hops.is_some();
     let start = world.hops.get_or_insert_default().len();
-    let flight = framed.as_ref().map_or(0, |f| f.meta.flight);
+    let flight = framed.as_ref().map_or(0, |f| f.meta().flight);
     let before = under_way(world, flight);
     let aside = world.aside.take();
     if !swallowed {
@@ -251,7 +252,9 @@ pub(crate) fn over(mut watch: Box<Watch>, world: &mut World, mut event: Event) {
 /// How many frames of a packet are on a wire or wait for a neighbour.
 fn under_way(world: &World, flight: u32) -> isize {
     let on_wires = world.clock.pending().filter(|event| match event {
-        Event::Receive(_, f) | Event::Passed(_, _, f) => f.skb().is_some() && f.meta.flight == flight,
+        Event::Receive(_, f) | Event::Passed(_, _, f) => {
+            matches!(f, Framed::Ip(skb) if skb.meta.flight == flight)
+        }
         Event::Neighbour { .. } | Event::Tcp { .. } | Event::Wake { .. } => false,
         Event::Upstream { .. } | Event::Idle { .. } => false,
     });

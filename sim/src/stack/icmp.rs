@@ -131,7 +131,7 @@ impl World {
             let why = |_: &Self| format!("{to} has been told of errors too often (icmp_ratelimit)");
             return self.note_drop(ns, Some(path.dev), &skb, DropReason::NotSpecified, why);
         }
-        self.local_out(ns, skb, path);
+        self.local_out(ns, &mut skb, path);
     }
 
     /// Whether an address may be told of one more error, by a route of this prefix length (R3).
@@ -143,18 +143,18 @@ impl World {
     }
 
     /// A message for this namespace (`icmp_rcv`).
-    pub(crate) fn icmp_input(&mut self, ns: NsId, dev: DevId, skb: Skb, icmp: Icmp, everyone: bool) {
+    pub(crate) fn icmp_input(&mut self, ns: NsId, dev: DevId, skb: &Skb, icmp: Icmp, everyone: bool) {
         match icmp {
-            Icmp::Echo { reply: false, id, seq } => self.echo(ns, dev, &skb, id, seq, everyone),
+            Icmp::Echo { reply: false, id, seq } => self.echo(ns, dev, skb, id, seq, everyone),
             Icmp::Echo { reply: true, id, .. } => {
                 let (local, remote) = ((skb.packet.dst, id), (skb.packet.src, id));
                 match self.stacks[ns].sockets.find(Sort::Echo, local, remote) {
-                    Some(sock) => self.datagram_deliver(ns, dev, &skb, sock),
+                    Some(sock) => self.datagram_deliver(ns, dev, skb, sock),
                     None => self
-                        .note_drop(ns, Some(dev), &skb, DropReason::NoSocket, |_| "nobody asked".to_owned()),
+                        .note_drop(ns, Some(dev), skb, DropReason::NoSocket, |_| "nobody asked".to_owned()),
                 }
             }
-            Icmp::Error { kind, code, mtu, quoted } => self.told(ns, dev, &skb, (kind, code, mtu), quoted),
+            Icmp::Error { kind, code, mtu, quoted } => self.told(ns, dev, skb, (kind, code, mtu), quoted),
             Icmp::Other { .. } => {}
         }
     }
@@ -177,9 +177,9 @@ impl World {
             (payload, _) => payload,
         };
         let src = (!everyone).then_some(asked.dst);
-        let skb = self.fresh(answer);
+        let mut skb = self.fresh(answer);
         // A request from nowhere is answered by nobody.
-        _ = self.send(ns, skb, src);
+        _ = self.send(ns, &mut skb, src);
     }
 
     /// An error about a packet that was sent from here: to its socket (`icmp_socket_deliver`).

@@ -13,47 +13,47 @@ use crate::world::World;
 
 impl World {
     /// A packet came in by a device (`ip_rcv`, `ipv6_rcv`).
-    pub(crate) fn ip_receive(&mut self, dev: DevId, mut skb: Skb, link_broadcast: bool) {
+    pub(crate) fn ip_receive(&mut self, dev: DevId, skb: &mut Skb, link_broadcast: bool) {
         let ns = self.devices[dev].ns;
         if skb.packet.family() == Family::V6 && self.stacks[ns].conf(dev).disable_ipv6 {
-            return self.note_drop(ns, Some(dev), &skb, DropReason::Ipv6Disabled, |w| {
+            return self.note_drop(ns, Some(dev), skb, DropReason::Ipv6Disabled, |w| {
                 format!("IPv6 is off on {}", w.devices[dev].name)
             });
         }
         if skb.packet.checksum == Checksum::BadIp {
-            return self.note_drop(ns, Some(dev), &skb, DropReason::IpCsum, |_| {
+            return self.note_drop(ns, Some(dev), skb, DropReason::IpCsum, |_| {
                 "its IP header is not what was sent".to_owned()
             });
         }
         // A bridged packet has passed PREROUTING on the bridge (`ip_sabotage_in`).
-        if skb.meta.bridge.is_none() && !self.hook(ns, Hook::Prerouting, &mut skb, Some(dev), None) {
+        if skb.meta.bridge.is_none() && !self.hook(ns, Hook::Prerouting, skb, Some(dev), None) {
             return;
         }
         if skb.meta.routed {
             return self.local_deliver(ns, dev, skb);
         }
-        match self.route_input(ns, dev, &skb) {
+        match self.route_input(ns, dev, skb) {
             Input::Local => self.local_deliver(ns, dev, skb),
             // Not for a machine that only heard it (`ip_forward`: pkt_type).
             Input::Forward(_) if link_broadcast => {}
             Input::Forward(path) => self.forward(ns, dev, skb, path),
-            Input::Drop { reason, why } => self.note_drop(ns, Some(dev), &skb, reason, |_| why),
+            Input::Drop { reason, why } => self.note_drop(ns, Some(dev), skb, reason, |_| why),
             Input::Unreachable { why } => {
-                self.note_drop(ns, Some(dev), &skb, DropReason::IpInNoRoutes, |_| why);
-                self.icmp_error(ns, &skb, Reason::NoRoute);
+                self.note_drop(ns, Some(dev), skb, DropReason::IpInNoRoutes, |_| why);
+                self.icmp_error(ns, skb, Reason::NoRoute);
             }
         }
     }
 
     /// To a socket of this namespace (`ip_local_deliver`).
-    fn local_deliver(&mut self, ns: NsId, dev: DevId, mut skb: Skb) {
+    fn local_deliver(&mut self, ns: NsId, dev: DevId, skb: &mut Skb) {
         skb.meta.routed = false;
-        if !self.hook(ns, Hook::Input, &mut skb, Some(dev), None) {
+        if !self.hook(ns, Hook::Input, skb, Some(dev), None) {
             return;
         }
         if let Some(reason) = wrong_sum(&skb.packet) {
             let why = |_: &Self| "its checksum is not that of what arrived".to_owned();
-            return self.note_drop(ns, Some(dev), &skb, reason, why);
+            return self.note_drop(ns, Some(dev), skb, reason, why);
         }
         let everyone = self.stacks[ns].addr_type(skb.packet.dst) != AddrType::Local;
         match skb.packet.l4 {
@@ -62,11 +62,11 @@ impl World {
             L4::Udp(ports) | L4::Sctp(ports) => self.datagram_input(ns, dev, skb, ports, everyone),
             L4::Icmp(icmp) => self.icmp_input(ns, dev, skb, icmp, everyone),
             L4::Other(number) => {
-                self.note_drop(ns, Some(dev), &skb, DropReason::IpNoProto, |_| {
+                self.note_drop(ns, Some(dev), skb, DropReason::IpNoProto, |_| {
                     format!("no one speaks protocol {number}")
                 });
                 if !everyone {
-                    self.icmp_error(ns, &skb, Reason::NoProtocol);
+                    self.icmp_error(ns, skb, Reason::NoProtocol);
                 }
             }
         }

@@ -11,8 +11,8 @@ use super::hook::Devices;
 use super::icmp::Reason;
 use crate::arena::{DevId, NsId};
 use crate::clock::SECOND;
-use crate::packet::{Body, Frame, NeighbourMessage};
-use crate::skb::{Framed, Meta, Skb};
+use crate::packet::NeighbourMessage;
+use crate::skb::{Frame, Meta, Skb, Spoken};
 use crate::trace::{DropReason, Event as Happened};
 use crate::world::{Event, World};
 
@@ -103,7 +103,14 @@ impl Neighbour {
 
 impl World {
     /// Sends a packet to a neighbour, once its MAC address is known (`neigh_resolve_output`).
-    pub(crate) fn neighbour_output(&mut self, ns: NsId, dev: DevId, next_hop: IpAddr, skb: Skb, then: Then) {
+    pub(crate) fn neighbour_output(
+        &mut self,
+        ns: NsId,
+        dev: DevId,
+        next_hop: IpAddr,
+        skb: &mut Skb,
+        then: Then,
+    ) {
         let now_us = self.clock.now_us();
         let key = (dev, next_hop);
         let entry = self.stacks[ns].neighbours.entry(key).or_insert_with(Neighbour::new);
@@ -116,11 +123,11 @@ impl World {
                 self.note_drop(ns, Some(dev), &old, DropReason::NeighQueueFull, why);
             }
             if !asking {
-                self.note(ns, Some(dev), &skb, |_| Happened::Neighbour {
+                self.note(ns, Some(dev), skb, |_| Happened::Neighbour {
                     text: format!("who has {next_hop}?"),
                 });
                 self.neighbour_state(ns, key, State::Incomplete(1), RETRANS_US);
-                self.solicit(ns, key, MacAddr::BROADCAST, Some(Waiting::of(&skb)));
+                self.solicit(ns, key, MacAddr::BROADCAST, Some(Waiting::of(skb)));
             }
             return;
         };
@@ -135,7 +142,7 @@ impl World {
         self.neighbour_send(dev, mac, skb, then);
     }
 
-    fn neighbour_send(&mut self, dev: DevId, mac: MacAddr, skb: Skb, then: Then) {
+    fn neighbour_send(&mut self, dev: DevId, mac: MacAddr, skb: &mut Skb, then: Then) {
         match then {
             Then::Transmit => {
                 let own = self.devices[dev].mac;
@@ -221,9 +228,9 @@ impl World {
 
     /// Sends a message, for the sake of the packet of this number; in IPv6 rules may drop it (`ndisc_send_skb`).
     fn speak(&mut self, dev: DevId, dst: MacAddr, message: NeighbourMessage, flight: u32) {
-        let frame = Frame { src: message.sender_mac, dst, body: Body::Neighbour(message) };
-        let mut framed = Framed { frame, meta: Meta::new(flight) };
-        if let Some(mut skb) = framed.seen() {
+        let meta = Meta { src: message.sender_mac, dst, ..Meta::new(flight) };
+        let mut spoken = Spoken { message, meta };
+        if let Some(mut skb) = spoken.seen() {
             let (ns, next_hop) = (self.devices[dev].ns, Some(skb.packet.dst));
             let by = Devices { input: None, output: Some(dev), port: None, next_hop };
             let passes = self.hook_to(ns, Hook::Output, &mut skb, by)
@@ -231,15 +238,15 @@ impl World {
             if !passes {
                 return;
             }
-            framed.meta = skb.meta;
+            spoken.meta = skb.meta;
         }
-        self.transmit(dev, framed);
+        self.transmit(dev, Frame::Neighbour(&mut spoken));
     }
 
     /// Whether the rules let a message in (`ipv6_rcv`, `ip6_input`); ARP meets none. One that a bridge passed on has
     /// passed PREROUTING there.
-    fn rules_admit(&mut self, ns: NsId, dev: DevId, framed: &Framed) -> bool {
-        let Some(mut skb) = framed.seen() else { return true };
+    fn rules_admit(&mut self, ns: NsId, dev: DevId, spoken: &Spoken) -> bool {
+        let Some(mut skb) = spoken.seen() else { return true };
         (skb.meta.bridge.is_some() || self.hook(ns, Hook::Prerouting, &mut skb, Some(dev), None))
             && self.hook(ns, Hook::Input, &mut skb, Some(dev), None)
     }
@@ -249,13 +256,14 @@ impl World {
     }
 
     /// A message of a neighbour's (`arp_process`, `ndisc_rcv`).
-    pub(crate) fn neighbour_receive(&mut self, dev: DevId, framed: &Framed, message: NeighbourMessage) {
+    pub(crate) fn neighbour_receive(&mut self, dev: DevId, spoken: &Spoken) {
+        let Spoken { message, meta } = *spoken;
         let ns = self.devices[dev].ns;
         let family = Family::of(message.target);
         let deaf =
             self.devices[dev].no_arp() || (family == Family::V6 && self.stacks[ns].conf(dev).disable_ipv6);
         // One's own question, come back. Another's may have the same MAC address: ipvlan's shares do.
-        if deaf || self.is_own(ns, dev, message.sender) || !self.rules_admit(ns, dev, framed) {
+        if deaf || self.is_own(ns, dev, message.sender) || !self.rules_admit(ns, dev, spoken) {
             return;
         }
         let gratuitous = message.sender == message.target;
@@ -268,9 +276,9 @@ impl World {
                 sender: message.target,
                 target: message.sender,
             };
-            return self.speak(dev, message.sender_mac, answer, framed.meta.flight);
+            return self.speak(dev, message.sender_mac, answer, meta.flight);
         }
-        let confirmed = !message.request && !framed.frame.dst.is_multicast();
+        let confirmed = !message.request && !meta.dst.is_multicast();
         let state = if confirmed {
             State::Reachable(message.sender_mac, self.clock.now_us())
         } else {
@@ -300,12 +308,12 @@ impl World {
         entry.state = state;
         entry.timer += 1;
         let queue = std::mem::take(&mut entry.queue);
-        for (skb, then) in queue {
+        for (mut skb, then) in queue {
             let (address, mac) = (message.sender, message.sender_mac);
             self.note(ns, Some(dev), &skb, |_| Happened::Neighbour {
                 text: format!("{address} is at {mac}"),
             });
-            self.neighbour_send(dev, mac, skb, then);
+            self.neighbour_send(dev, mac, &mut skb, then);
         }
     }
 

@@ -78,10 +78,10 @@ impl World {
     }
 
     /// Sends a packet that begins here: OUTPUT, and routed anew where that changed where it goes (`ip_local_out`, H9).
-    pub(crate) fn local_out(&mut self, ns: NsId, mut skb: Skb, mut path: Path) {
+    pub(crate) fn local_out(&mut self, ns: NsId, skb: &mut Skb, mut path: Path) {
         let (dst, mark) = (skb.packet.dst, skb.packet.mark);
-        self.note_route(ns, path.dev, &skb, &path);
-        if !self.hook(ns, Hook::Output, &mut skb, None, Some(path.dev)) {
+        self.note_route(ns, path.dev, skb, &path);
+        if !self.hook(ns, Hook::Output, skb, None, Some(path.dev)) {
             return;
         }
         if (skb.packet.dst, skb.packet.mark) != (dst, mark) {
@@ -89,37 +89,37 @@ impl World {
             match self.route_output(ns, &Flow::of(&skb.packet)) {
                 Ok((again, _)) => path = again,
                 Err(error) => {
-                    return self.note_drop(ns, Some(path.dev), &skb, DropReason::NetfilterDrop, |_| {
+                    return self.note_drop(ns, Some(path.dev), skb, DropReason::NetfilterDrop, |_| {
                         format!("OUTPUT sent it elsewhere, and then: {error}")
                     });
                 }
             }
-            self.note_route(ns, path.dev, &skb, &path);
+            self.note_route(ns, path.dev, skb, &path);
         }
         self.ip_output(ns, skb, None, path);
     }
 
     /// POSTROUTING, which sees the device that a forwarded packet came in by (since 5.7), and down to the device
     /// (`ip_output`).
-    pub(crate) fn ip_output(&mut self, ns: NsId, mut skb: Skb, input: Option<DevId>, path: Path) {
+    pub(crate) fn ip_output(&mut self, ns: NsId, skb: &mut Skb, input: Option<DevId>, path: Path) {
         let next_hop = path.next_hop(skb.packet.dst);
         let by = Devices { input, output: Some(path.dev), port: None, next_hop: Some(next_hop) };
-        if !self.hook_to(ns, Hook::Postrouting, &mut skb, by) {
+        if !self.hook_to(ns, Hook::Postrouting, skb, by) {
             return;
         }
         let mtu = self.devices[path.dev].mtu;
         if skb.wire_len() > mtu {
             if skb.packet.df {
                 let why = |w: &Self| format!("longer than the MTU of {}, {mtu}", w.devices[path.dev].name);
-                self.note_drop(ns, Some(path.dev), &skb, DropReason::PktTooBig, why);
-                return self.icmp_error(ns, &skb, Reason::TooBig { mtu });
+                self.note_drop(ns, Some(path.dev), skb, DropReason::PktTooBig, why);
+                return self.icmp_error(ns, skb, Reason::TooBig { mtu });
             }
             skb.meta.piece = Some(mtu);
         }
         self.link_output(ns, path.dev, next_hop, path.kind, skb);
     }
 
-    fn link_output(&mut self, ns: NsId, dev: DevId, next_hop: IpAddr, kind: AddrType, skb: Skb) {
+    fn link_output(&mut self, ns: NsId, dev: DevId, next_hop: IpAddr, kind: AddrType, skb: &mut Skb) {
         let mac = self.devices[dev].mac;
         if self.devices[dev].no_arp() {
             // Nobody is asked: the destination is the device itself.
@@ -132,7 +132,7 @@ impl World {
     }
 
     /// A packet of the kernel's own, or a socket's: by the best route, from the source it names or the best one.
-    pub(crate) fn send(&mut self, ns: NsId, mut skb: Skb, src: Option<IpAddr>) -> Result<(), SendError> {
+    pub(crate) fn send(&mut self, ns: NsId, skb: &mut Skb, src: Option<IpAddr>) -> Result<(), SendError> {
         let flow = Flow { src, ..Flow::of(&skb.packet) };
         let (path, src) = self.route_output(ns, &flow)?;
         skb.packet.src = src;

@@ -169,13 +169,13 @@ impl World {
         (out.df, out.mark, out.size) = (true, socket.knobs.mark, segment.size);
         out.payload = segment.payload;
         let (raw, owner) = (socket.raw, socket.owner);
-        let skb = self.fresh(out);
+        let mut skb = self.fresh(out);
         self.note_send(ns, &skb, owner);
         if raw.is_some() {
-            return self.raw_out(ns, raw, skb);
+            return self.raw_out(ns, raw, &mut skb);
         }
         // A route that is gone now may be back before the timer rings.
-        if let Err(error) = self.send(ns, skb.clone(), Some(src)) {
+        if let Err(error) = self.send(ns, &mut skb, Some(src)) {
             self.note_drop(ns, None, &skb, error.errno(), |_| error.to_string());
         }
     }
@@ -208,27 +208,27 @@ impl World {
         let mut answer = self.fresh(rst);
         answer.meta.ct = skb.meta.ct.answer();
         // Without a route back nobody is told.
-        _ = self.send(ns, answer, Some(skb.packet.dst));
+        _ = self.send(ns, &mut answer, Some(skb.packet.dst));
     }
 
     /// A segment for this namespace (`tcp_v4_rcv`).
-    pub(crate) fn tcp_input(&mut self, ns: NsId, dev: DevId, skb: Skb, tcp: Tcp) {
+    pub(crate) fn tcp_input(&mut self, ns: NsId, dev: DevId, skb: &Skb, tcp: Tcp) {
         let (local, remote) = ((skb.packet.dst, tcp.ports.dst), (skb.packet.src, tcp.ports.src));
         let found = self.stacks[ns].sockets.find(Sort::Tcp, local, remote);
         let Some(sock) = found else {
             let none = format!("no socket is bound to tcp {}", tcp.ports.dst);
-            self.note(ns, Some(dev), &skb, |_| Happened::Answer { what: format!("RST: {none}") });
-            self.aside(dev, &skb, DropReason::NoSocket, |_| none);
-            return self.tcp_reset(ns, &skb);
+            self.note(ns, Some(dev), skb, |_| Happened::Answer { what: format!("RST: {none}") });
+            self.aside(dev, skb, DropReason::NoSocket, |_| none);
+            return self.tcp_reset(ns, skb);
         };
         if self.socket_owner(ns, sock) == Some(Owner::Reservation) {
             let why = |_: &Self| {
                 format!("port {} is held and not served: the socket's filter drops all", tcp.ports.dst)
             };
-            return self.note_drop(ns, Some(dev), &skb, DropReason::SocketFilter, why);
+            return self.note_drop(ns, Some(dev), skb, DropReason::SocketFilter, why);
         }
-        self.note_deliver(ns, dev, &skb, sock);
-        self.tcp_segment(ns, sock, &skb, tcp);
+        self.note_deliver(ns, dev, skb, sock);
+        self.tcp_segment(ns, sock, skb, tcp);
     }
 
     /// A segment for a socket.

@@ -56,29 +56,29 @@ impl World {
             skb.packet.df = skb.packet.family() == Family::V6 || knobs.df || skb.packet.len() <= mtu;
             skb.meta.piece = (skb.packet.len() > mtu).then_some(mtu);
             self.note_send(ns, &skb, owner);
-            self.local_out(ns, skb, path);
+            self.local_out(ns, &mut skb, path);
             return Ok(());
         }
         skb.packet.df = knobs.df;
         self.note_send(ns, &skb, owner);
-        self.raw_out(ns, raw, skb);
+        self.raw_out(ns, raw, &mut skb);
         Ok(())
     }
 
     /// A datagram for this namespace (`udp_rcv`, `sctp_rcv`).
-    pub(crate) fn datagram_input(&mut self, ns: NsId, dev: DevId, skb: Skb, ports: Ports, everyone: bool) {
+    pub(crate) fn datagram_input(&mut self, ns: NsId, dev: DevId, skb: &Skb, ports: Ports, everyone: bool) {
         let sort = if matches!(skb.packet.l4, L4::Sctp(_)) { Sort::Sctp } else { Sort::Udp };
         let (local, remote) = ((skb.packet.dst, ports.dst), (skb.packet.src, ports.src));
         let Some(sock) = self.stacks[ns].sockets.find(sort, local, remote) else {
-            return self.datagram_refused(ns, dev, &skb, sort, ports, everyone);
+            return self.datagram_refused(ns, dev, skb, sort, ports, everyone);
         };
         if self.socket_owner(ns, sock) == Some(Owner::Reservation) {
             let why = |_: &Self| {
                 format!("port {} is held and not served: the socket's filter drops all", ports.dst)
             };
-            return self.note_drop(ns, Some(dev), &skb, DropReason::SocketFilter, why);
+            return self.note_drop(ns, Some(dev), skb, DropReason::SocketFilter, why);
         }
-        self.datagram_deliver(ns, dev, &skb, sock);
+        self.datagram_deliver(ns, dev, skb, sock);
     }
 
     /// To a socket, whose process is woken; an SCTP ABORT has nothing to say.
@@ -121,7 +121,7 @@ impl World {
         let mut abort = self.fresh(packet(skb.packet.dst, skb.packet.src, ttl, l4));
         abort.packet.size = ABORT_BYTES;
         abort.meta.ct = skb.meta.ct.answer();
-        _ = self.send(ns, abort, Some(skb.packet.dst));
+        _ = self.send(ns, &mut abort, Some(skb.packet.dst));
     }
 
     pub(crate) fn socket_owner(&self, ns: NsId, sock: SockId) -> Option<Owner> {

@@ -8,7 +8,7 @@ use seatrial_core::topology::NodeName;
 use crate::arena::{DevId, NsId};
 use crate::device::Kind;
 use crate::packet::{Icmp, L4, Packet};
-use crate::skb::{Framed, Skb};
+use crate::skb::{Frame, Skb};
 use crate::stack::socket::{SockId, Sort, Wake};
 use crate::world::World;
 
@@ -45,7 +45,7 @@ impl World {
     }
 
     /// Sends a crafted packet: no route, no rule, no neighbour.
-    pub(crate) fn raw_out(&mut self, ns: NsId, raw: Option<(DevId, MacAddr)>, skb: Skb) {
+    pub(crate) fn raw_out(&mut self, ns: NsId, raw: Option<(DevId, MacAddr)>, skb: &mut Skb) {
         let Some((dev, to)) = raw else { return };
         debug_assert_eq!(self.devices[dev].ns, ns);
         let own = self.devices[dev].mac;
@@ -54,17 +54,19 @@ impl World {
 
     /// Whether a packet socket takes a frame: it sees every one that reaches its device, and keeps its answers to
     /// itself, so that the machine's own stack does not reset a connection it knows nothing of.
-    pub(crate) fn tapped(&mut self, dev: DevId, framed: &Framed) -> bool {
-        let (Some(question), Some(packet)) = (&self.question, framed.packet()) else { return false };
+    pub(crate) fn tapped(&mut self, dev: DevId, frame: &Frame<'_>) -> bool {
+        let (Some(question), Some(skb)) = (&self.question, frame.skb()) else { return false };
         let (ns, sock) = (question.ns, question.sock);
         let Some(socket) = self.stacks[ns].sockets.get(sock) else { return false };
-        let (local, remote) = ends(packet);
+        let (local, remote) = ends(&skb.packet);
         let mine = socket.raw.is_some_and(|(d, _)| d == dev)
             && socket.address == Some(local.0)
             && socket.port == local.1
             && socket.remote.is_some_and(|r| r.1 == remote.1 || socket.sort == Sort::Echo);
-        let skb = framed.skb().filter(|_| mine);
-        skb.inspect(|skb| self.tap(ns, dev, sock, skb)).is_some()
+        if mine {
+            self.tap(ns, dev, sock, skb);
+        }
+        mine
     }
 
     fn tap(&mut self, ns: NsId, dev: DevId, sock: SockId, skb: &Skb) {
