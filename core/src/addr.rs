@@ -8,7 +8,6 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
 use thiserror::Error;
 
 pub use ipnet::IpNet;
@@ -72,28 +71,56 @@ impl Family {
     }
 }
 
-/// The name of a network device: 1 to 15 bytes (`dev_valid_name`, net/core/dev.c).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// The name of a network device: 1 to 15 bytes (`dev_valid_name`, net/core/dev.c). The sixteenth is its length, so that
+/// names are compared as one number, as the kernel does (`ifname_compare_aligned`).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct IfName(SmolStr);
+pub struct IfName([u8; IFNAMSIZ]);
+
+/// The room of a device's name and what ends it (`IFNAMSIZ`, uapi/linux/if.h).
+const IFNAMSIZ: usize = 16;
 
 impl IfName {
     /// The loopback device.
     #[must_use]
     pub fn lo() -> Self {
-        Self(SmolStr::new_static("lo"))
+        Self::of("lo")
     }
 
     /// The first Ethernet device: a host's way out, and a container's.
     #[must_use]
     pub fn eth0() -> Self {
-        Self(SmolStr::new_static("eth0"))
+        Self::of("eth0")
     }
 
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        let [bytes @ .., len] = &self.0;
+        // It was text when it was made.
+        bytes.get(..usize::from(*len)).and_then(|name| str::from_utf8(name).ok()).unwrap_or_default()
+    }
+
+    /// The name as a number, its first byte the lowest and its length the highest.
+    #[must_use]
+    pub const fn to_bits(&self) -> u128 {
+        u128::from_le_bytes(self.0)
+    }
+
+    /// A name that is no longer than 15 bytes.
+    fn of(name: &str) -> Self {
+        let mut bytes = [0; IFNAMSIZ];
+        let [room @ .., len] = &mut bytes;
+        room.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+        *len = u8::try_from(name.len()).unwrap_or(u8::MAX);
+        Self(bytes)
+    }
+}
+
+/// As text.
+impl fmt::Debug for IfName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("IfName").field(&self.as_str()).finish()
     }
 }
 
@@ -102,10 +129,10 @@ impl FromStr for IfName {
 
     fn from_str(s: &str) -> Result<Self, AddrError> {
         let bad = |c: char| c == '/' || c == ':' || c.is_whitespace();
-        if s.is_empty() || s.len() > 15 || s == "." || s == ".." || s.contains(bad) {
+        if s.is_empty() || s.len() >= IFNAMSIZ || s == "." || s == ".." || s.contains(bad) {
             return Err(AddrError::IfName(s.to_owned()));
         }
-        Ok(Self(s.into()))
+        Ok(Self::of(s))
     }
 }
 
@@ -119,13 +146,13 @@ impl TryFrom<String> for IfName {
 
 impl From<IfName> for String {
     fn from(name: IfName) -> Self {
-        name.0.into()
+        name.as_str().to_owned()
     }
 }
 
 impl fmt::Display for IfName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
     }
 }
 

@@ -30,7 +30,7 @@ mod walk;
 mod words;
 
 pub use check::RulesError;
-use compile::{BaseChain, ChainAt, RuleAt, Rules, Step};
+use compile::{BaseChain, ChainAt, Code, RuleAt, Rules, Step};
 use condition::View;
 pub(crate) use conntrack::Tuning;
 pub use conntrack::entry::Flow;
@@ -232,9 +232,12 @@ impl Netfilter {
         let place = log::Place { at_us: now_us, flight, ns, device: output.or(input) };
         let mut log = Log::new(ctx.hops.as_deref_mut(), place, packet);
         let Self { rules, table } = self;
-        let mut run = Run { rules, table, scene, packet, ct, seed: ctx.seed, log: &mut log };
+        let code = rules.code(packet.family());
+        let mut run = Run { rules, code, table, scene: &scene, packet, ct, seed: ctx.seed, log: &mut log };
         let verdict = run.steps();
-        run.settle(verdict);
+        if verdict != Verdict::Accept {
+            run.settle(verdict);
+        }
         verdict
     }
 
@@ -274,20 +277,22 @@ impl Netfilter {
 /// One packet at one hook.
 struct Run<'a, 'l> {
     rules: &'a Rules,
+    /// Those of the packet's family.
+    code: &'a Code,
     table: &'a mut Table,
-    scene: Scene<'a>,
+    scene: &'a Scene<'a>,
     packet: &'a mut Packet,
     ct: &'a mut CtInfo,
     seed: &'a mut Seed,
     log: &'a mut Log<'l>,
 }
 
-impl Run<'_, '_> {
+impl<'a> Run<'a, '_> {
     fn steps(&mut self) -> Verdict {
-        let rules = self.rules;
-        for step in rules.code(self.packet.family()).steps(self.scene.at) {
+        let code = self.code;
+        for step in code.steps(self.scene.at) {
             let verdict = match step {
-                Step::Chain(base) => self.filter(*base),
+                Step::Chain(base) => self.filter(base),
                 Step::Conntrack => self.track(),
                 Step::Nat => self.translate(),
                 Step::Confirm => self.confirm(),
@@ -318,26 +323,15 @@ impl Run<'_, '_> {
     }
 
     /// Walks a base chain with the packet as it is now.
-    fn walk(&mut self, base: BaseChain) -> Outcome {
-        let Self { rules, scene, .. } = *self;
-        let entry = |id| self.table.get(id);
-        let entry = self.ct.flow().and_then(|(id, _, direction)| Some((entry(id)?, direction)));
-        let view = View {
-            packet: self.packet,
-            mark: self.packet.mark,
-            state: self.ct.state(),
-            entry,
-            input: scene.input,
-            output: scene.output,
-            bridged: scene.bridged,
-            routing: scene.routing,
-        };
-        let code = rules.code(self.packet.family());
-        Walk { rules, code, hook: scene.at, base, view }.run(self.log)
+    fn walk(&mut self, base: &'a BaseChain) -> Outcome<'a> {
+        let Self { rules, code, scene, ref table, .. } = *self;
+        let entry = self.ct.flow().and_then(|(id, _, direction)| Some((table.get(id)?, direction)));
+        let (packet, mark, state) = (&*self.packet, self.packet.mark, self.ct.state());
+        Walk { rules, code, base }.run(View { packet, mark, state, entry, scene }, self.log)
     }
 
     /// A chain that filters; it may set the packet's mark, or take the packet away from conntrack.
-    fn filter(&mut self, base: BaseChain) -> Verdict {
+    fn filter(&mut self, base: &'a BaseChain) -> Verdict {
         let outcome = self.walk(base);
         self.packet.mark = outcome.mark;
         if outcome.untracked {
@@ -372,12 +366,13 @@ impl Run<'_, '_> {
         checked && !matches!(self.packet.checksum, Checksum::Good)
     }
 
+    #[inline]
     fn log_entry(&mut self) {
-        let entry = self.ct.flow().and_then(|(id, ..)| self.table.get(id));
-        let now_us = self.scene.now_us;
-        self.log.note(|| Event::Conntrack {
-            state: words::state(self.ct.state()),
-            entry: entry.map(|e: &Entry| Flow::at(e, now_us)).unwrap_or_default(),
+        let Self { table, ct, scene: Scene { now_us, .. }, .. } = self;
+        self.log.note(|| {
+            let entry = ct.flow().and_then(|(id, ..)| table.get(id));
+            let entry = entry.map(|e: &Entry| Flow::at(e, *now_us)).unwrap_or_default();
+            Event::Conntrack { state: words::state(ct.state()), entry }
         });
     }
 
@@ -427,14 +422,14 @@ impl Run<'_, '_> {
 
     /// Asks the hook's nat chains what to make of the flow; where none says anything, it stays as it is.
     fn consult(&mut self, id: EntryId, manip: Manip) -> Verdict {
-        let rules = self.rules;
-        for base in rules.code(self.packet.family()).nat(self.scene.at) {
-            let outcome = self.walk(*base);
+        let code = self.code;
+        for base in code.nat(self.scene.at) {
+            let outcome = self.walk(base);
             self.packet.mark = outcome.mark;
             match outcome.end {
                 End::Accept => {}
                 End::Nat(action) => {
-                    match nat::apply(self.table, id, action, self.packet, &self.scene, self.seed) {
+                    match nat::apply(self.table, id, action, self.packet, self.scene, self.seed) {
                         Applied::Go => {}
                         Applied::Drop(why) => return Verdict::Drop(words::nat_cause(outcome.why, why)),
                     }
@@ -445,7 +440,7 @@ impl Run<'_, '_> {
                 return Verdict::Accept;
             }
         }
-        nat::bind_null(self.table, id, manip, &self.scene, self.seed);
+        nat::bind_null(self.table, id, manip, self.scene, self.seed);
         Verdict::Accept
     }
 
@@ -465,7 +460,7 @@ impl Run<'_, '_> {
 }
 
 /// What a walk says about the packet.
-const fn verdict(outcome: &Outcome) -> Verdict {
+const fn verdict(outcome: &Outcome<'_>) -> Verdict {
     let cause = Cause(outcome.why);
     match outcome.end {
         // NAT where no nat chain stands is refused when rules are loaded.

@@ -76,6 +76,8 @@ pub(super) struct BaseChain {
 /// A chain.
 #[derive(Debug, Clone)]
 pub(super) struct ChainCode {
+    /// Its place among all.
+    pub number: usize,
     /// Its rules.
     pub rules: Range<usize>,
     /// The way to them, where there are many.
@@ -277,7 +279,8 @@ impl Code {
         }
         let rules = self.rules.get(start..).unwrap_or_default();
         let conditions = rules.iter().map(|r| self.conditions.get(r.conditions.clone()).unwrap_or_default());
-        self.chains.push(ChainCode { rules: start..self.rules.len(), index: Index::of(conditions), at });
+        let (number, index) = (self.chains.len(), Index::of(conditions));
+        self.chains.push(ChainCode { number, rules: start..self.rules.len(), index, at });
     }
 
     /// Puts what runs at each hook in the order of priorities; equal ones in the order they were registered.

@@ -11,7 +11,7 @@ use seatrial_core::rules::{
 
 use super::conntrack::Entry;
 use super::conntrack::tuple::Direction;
-use super::{BridgePorts, Routing};
+use super::{BridgePorts, Scene};
 use crate::packet::{Icmp, L4, Packet};
 use crate::prefix::Prefix;
 
@@ -44,10 +44,7 @@ pub(super) struct View<'a> {
     pub state: CtState,
     /// Its entry and its direction.
     pub entry: Option<(&'a Entry, Direction)>,
-    pub input: Option<&'a IfName>,
-    pub output: Option<&'a IfName>,
-    pub bridged: Option<BridgePorts<'a>>,
-    pub routing: &'a dyn Routing,
+    pub scene: &'a Scene<'a>,
 }
 
 /// One condition of a rule.
@@ -79,12 +76,11 @@ pub(super) enum Condition {
     Unknown,
 }
 
-/// A device's name in a rule, as bytes.
+/// A device's name in a rule, or how it begins, as a number ([`IfName::to_bits`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Device {
-    bytes: [u8; 16],
-    len: usize,
-    prefix: bool,
+    bits: u128,
+    mask: u128,
 }
 
 /// `-m addrtype`, its types as bits.
@@ -97,23 +93,24 @@ pub(super) struct AddrTypes {
 }
 
 impl Device {
+    /// What is no name is no device's.
+    const NOBODY: Self = Self { bits: 1, mask: 0 };
+
     fn new(pattern: &IfPattern) -> Self {
-        let (name, prefix) = match pattern.0.strip_suffix('+') {
-            Some(name) => (name, true),
-            None => (pattern.0.as_str(), false),
+        let Some(name) = pattern.0.strip_suffix('+') else {
+            let exactly = |name: IfName| Self { bits: name.to_bits(), mask: u128::MAX };
+            return pattern.0.parse().map_or(Self::NOBODY, exactly);
         };
-        let mut bytes = [0; 16];
-        // A longer name is no device's: Linux keeps 15 bytes, and so does iptables.
-        let len = name.len().min(bytes.len());
-        bytes.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
-        Self { bytes, len, prefix }
+        let add = |Self { bits, mask }, (at, byte)| Self {
+            bits: bits | u128::from(byte) << (8 * at),
+            mask: mask | u128::from(u8::MAX) << (8 * at),
+        };
+        name.bytes().take(16).enumerate().fold(Self { bits: 0, mask: 0 }, add)
     }
 
     /// Whether the device is meant; without one the name is "".
     fn means(&self, device: Option<&IfName>) -> bool {
-        let name = device.map_or(&[][..], |d| d.as_str().as_bytes());
-        let wanted = self.bytes.get(..self.len).unwrap_or_default();
-        if self.prefix { name.starts_with(wanted) } else { name == wanted }
+        device.map_or(0, IfName::to_bits) & self.mask == self.bits
     }
 }
 
@@ -242,9 +239,9 @@ impl Condition {
         match self {
             Self::Source(is) => invert(is, is.value.contains(packet.src)),
             Self::Destination(is) => invert(is, is.value.contains(packet.dst)),
-            Self::Input(is) => invert(is, is.value.means(view.input)),
-            Self::Output(is) => invert(is, is.value.means(view.output)),
-            Self::Inputs(is) => invert(is, is.value.iter().any(|device| device.means(view.input))),
+            Self::Input(is) => invert(is, is.value.means(view.scene.input)),
+            Self::Output(is) => invert(is, is.value.means(view.scene.output)),
+            Self::Inputs(is) => invert(is, is.value.iter().any(|device| device.means(view.scene.input))),
             Self::Protocol(is) => invert(is, is.value == packet.protocol()),
             Self::Fragment(not) => (*not).into(),
             Self::Ports(protocol, ports) => {
@@ -262,7 +259,7 @@ impl Condition {
                 None => Known::No,
             },
             Self::Multiport(m) => multiport_holds(packet, m).into(),
-            Self::PhysDev(m) => physdev_holds(view.bridged, m).into(),
+            Self::PhysDev(m) => physdev_holds(view.scene.bridged, m).into(),
             Self::HopLimit(HopLimitMatch::Exactly(is)) => invert(is, is.value == packet.ttl),
             Self::HopLimit(HopLimitMatch::Below(limit)) => (packet.ttl < *limit).into(),
             Self::HopLimit(HopLimitMatch::Above(limit)) => (packet.ttl > *limit).into(),
@@ -336,12 +333,12 @@ impl AddrTypes {
     /// `addrtype_mt_v1` and `addrtype_mt6` (net/netfilter/xt_addrtype.c).
     fn hold(&self, view: &View<'_>) -> bool {
         let dev = match (self.limit_in, self.limit_out) {
-            (true, _) => view.input,
-            (false, true) => view.output,
+            (true, _) => view.scene.input,
+            (false, true) => view.scene.output,
             (false, false) => None,
         };
         let is = |addr, bits: &u16| match view.packet.family() {
-            Family::V4 => bit(view.routing.addr_type(addr, dev)) & bits != 0,
+            Family::V4 => bit(view.scene.routing.addr_type(addr, dev)) & bits != 0,
             Family::V6 => is_type6(view, addr, dev, *bits),
         };
         is_or_absent(self.source.as_ref(), |bits| is(view.packet.src, bits))
@@ -361,7 +358,7 @@ fn is_type6(view: &View<'_>, addr: IpAddr, dev: Option<&IfName>, bits: u16) -> b
         return false;
     }
     let asked = bits & (bit(AddrType::Local) | bit(AddrType::Anycast) | bit(AddrType::Unreachable));
-    asked == 0 || bit(view.routing.addr_type(addr, dev)) & asked != 0
+    asked == 0 || bit(view.scene.routing.addr_type(addr, dev)) & asked != 0
 }
 
 /// What `--ctstate` may name of a packet, as bits.

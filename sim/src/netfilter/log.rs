@@ -34,8 +34,11 @@ impl<'a> Log<'a> {
         Self(hops.map(|hops| Open { hops, place, packet: *packet }))
     }
 
+    #[inline]
     pub(super) fn note(&mut self, event: impl FnOnce() -> Event) {
-        self.note_some(|| Some(event()));
+        if self.0.is_some() {
+            self.note_some(|| Some(event()));
+        }
     }
 
     pub(super) fn note_some(&mut self, event: impl FnOnce() -> Option<Event>) {
@@ -47,7 +50,14 @@ impl<'a> Log<'a> {
     }
 
     /// Notes that the packet was rewritten, if it was.
+    #[inline]
     pub(super) fn rewritten(&mut self, after: &Packet) {
+        if self.0.is_some() {
+            self.note_rewritten(after);
+        }
+    }
+
+    fn note_rewritten(&mut self, after: &Packet) {
         if self.0.as_ref().is_some_and(|open| open.packet != *after) {
             self.note(|| Event::Rewrite { after: *after });
         }

@@ -101,13 +101,13 @@ pub(super) enum Applied {
 pub(super) fn apply(
     table: &mut Table,
     id: EntryId,
-    action: NatAction,
+    action: &NatAction,
     packet: &Packet,
     scene: &Scene<'_>,
     seed: &mut Seed,
 ) -> Applied {
     let only = |addr| Some((addr, addr));
-    let (range, manip) = match action {
+    let (range, manip) = match *action {
         NatAction::Dnat(range) => (Range::of(range), Manip::Destination),
         NatAction::Snat(range) => (Range::of(range), Manip::Source),
         NatAction::Redirect(ports) => match redirect_address(packet, scene) {

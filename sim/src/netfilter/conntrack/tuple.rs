@@ -1,5 +1,6 @@
 //! One direction of a flow: who asks whom. The key of the conntrack table.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use seatrial_core::addr::Family;
@@ -27,13 +28,27 @@ impl Direction {
 }
 
 /// `struct nf_conntrack_tuple`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::netfilter) struct Tuple {
     pub src: IpAddr,
     pub dst: IpAddr,
     pub protocol: Protocol,
     /// Ports; of ICMP the identifier, and type and code as one number; of any other protocol zero.
     pub ports: Ports,
+}
+
+/// As few numbers as hold it: every packet that comes in is looked up by it.
+impl Hash for Tuple {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match (self.src, self.dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                state.write_u64(u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits()));
+            }
+            (IpAddr::V6(_), _) | (_, IpAddr::V6(_)) => (self.src, self.dst).hash(state),
+        }
+        let Self { protocol: Protocol(protocol), ports: Ports { src, dst }, .. } = *self;
+        state.write_u64(u64::from(protocol) << 32 | u64::from(src) << 16 | u64::from(dst));
+    }
 }
 
 /// Type and code as one number.
