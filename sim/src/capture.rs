@@ -147,7 +147,14 @@ fn comment(hop: &Hop) -> Option<String> {
 
 impl World {
     /// Notes a frame on a device, where a capture is made; on `lo` only as it comes in, as sniffers do.
+    #[inline]
     pub(crate) fn film(&mut self, dev: DevId, way: Way, frame: &Frame<'_>) {
+        if self.tape.is_some() {
+            self.shoot(dev, way, frame);
+        }
+    }
+
+    fn shoot(&mut self, dev: DevId, way: Way, frame: &Frame<'_>) {
         let hops = self.hops.as_ref().map_or(0, Vec::len);
         let twice = way == Way::Out && self.devices[dev].is_loopback();
         if let Some(tape) = self.tape.as_mut().filter(|_| !twice) {

@@ -72,13 +72,16 @@ impl<E> Clock<E> {
             (Some(soon), Some(later)) => soon < later,
             (soon, _) => soon.is_some(),
         };
-        let next = if is_soon { soon } else { later };
-        if next?.at_us > until_us {
+        let at_us = if is_soon { soon } else { later }?.at_us;
+        if at_us > until_us {
             return None;
         }
-        let next = if is_soon { self.soon.pop_front() } else { self.later.pop().map(|Reverse(next)| next) }?;
-        self.now_us = next.at_us;
-        Some(next.event)
+        self.now_us = at_us;
+        if is_soon {
+            self.soon.pop_front().map(|next| next.event)
+        } else {
+            self.later.pop().map(|Reverse(next)| next.event)
+        }
     }
 
     /// On to a time, if it is not past; what was due before must have happened.

@@ -28,7 +28,7 @@ impl Digest {
             let mut words = Words::new();
             words.wide(sum);
             words.wide(next);
-            words.sum()
+            xxh3_128(words.bytes())
         };
         Self(digests.into_iter().fold(0, chain))
     }
@@ -41,29 +41,39 @@ impl fmt::Display for Digest {
     }
 }
 
-/// The digest of what has happened so far: each event is written down after the digest of those before it, and XXH3, whose
-/// sums are the same wherever they are made, is taken of that. Nothing is allocated for it.
+/// The digest of what has happened so far. Events are written down behind the sum of those before them, and XXH3, whose
+/// sums are the same wherever they are made, is taken of that whenever there is enough of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Rolling(u128);
+pub(crate) struct Rolling(Vec<u8>);
+
+/// When there is enough, in bytes.
+const ENOUGH: usize = 1024;
 
 impl Rolling {
     /// Nothing has happened.
-    pub(crate) const fn new() -> Self {
-        Self(0)
+    pub(crate) fn new() -> Self {
+        let mut bytes = Vec::with_capacity(ENOUGH + WORDS * 8);
+        bytes.extend(0u128.to_le_bytes());
+        Self(bytes)
     }
 
     /// What it comes to so far.
-    pub(crate) const fn digest(&self) -> Digest {
-        Digest(self.0)
+    pub(crate) fn digest(&self) -> Digest {
+        Digest(xxh3_128(&self.0))
     }
 
     /// Takes in an event and its time.
     pub(crate) fn take(&mut self, at_us: u64, event: &Event) {
         let mut words = Words::new();
-        words.wide(self.0);
         words.put(at_us);
         words.event(event);
-        self.0 = words.sum();
+        let Self(bytes) = self;
+        bytes.extend(words.bytes());
+        if bytes.len() >= ENOUGH {
+            let sum = xxh3_128(bytes);
+            bytes.clear();
+            bytes.extend(sum.to_le_bytes());
+        }
     }
 }
 
@@ -72,25 +82,25 @@ const WORDS: usize = 32;
 
 /// An event in numbers, each with its lowest byte first.
 struct Words {
-    bytes: [u8; WORDS * 8],
+    words: [[u8; 8]; WORDS],
     len: usize,
 }
 
 impl Words {
     const fn new() -> Self {
-        Self { bytes: [0; WORDS * 8], len: 0 }
+        Self { words: [[0; 8]; WORDS], len: 0 }
     }
 
-    fn sum(&self) -> u128 {
-        xxh3_128(self.bytes.get(..self.len).unwrap_or(&self.bytes))
+    fn bytes(&self) -> &[u8] {
+        self.words.get(..self.len).unwrap_or(&self.words).as_flattened()
     }
 
     fn put(&mut self, word: u64) {
-        if let Some(room) = self.bytes.get_mut(self.len..self.len + 8) {
-            room.copy_from_slice(&word.to_le_bytes());
+        debug_assert!(self.len < WORDS, "an event longer than {WORDS} words");
+        if let Some(room) = self.words.get_mut(self.len) {
+            *room = word.to_le_bytes();
         }
-        debug_assert!(self.len < self.bytes.len(), "an event longer than {WORDS} words");
-        self.len += 8;
+        self.len += 1;
     }
 
     /// Two numbers of at most 32 bits.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
 use seatrial_core::addr::{Family, IfName};
 use seatrial_core::plan::{IdMap, Namespace, NsName, Process};
 use seatrial_core::probe::{Fact, NsKind, Pid, Things};
@@ -21,7 +23,7 @@ const OVERFLOW_ID: u32 = 65_534;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Namespaces {
     spaces: BTreeMap<(NsKind, NsName), Namespace>,
-    processes: BTreeMap<NodeName, Process>,
+    processes: IndexMap<NodeName, Process, FxBuildHasher>,
     /// In the order they were started: a process's number in a namespace is its place among those that are seen there.
     started: Vec<NodeName>,
     files: BTreeMap<(NsName, String), String>,
@@ -69,7 +71,7 @@ impl Namespaces {
     /// Ends a process; whether it ran.
     pub(crate) fn end(&mut self, node: &NodeName) -> bool {
         self.started.retain(|n| n != node);
-        self.processes.remove(node).is_some()
+        self.processes.swap_remove(node).is_some()
     }
 
     /// Writes a file.

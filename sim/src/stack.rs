@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
 use seatrial_core::addr::{Family, IfName, IpNet};
 use seatrial_core::plan::NsName;
 use seatrial_core::rules::Ruleset;
@@ -51,7 +53,7 @@ pub(crate) struct Stack {
     pub(crate) inet: BTreeMap<DevId, Inet>,
     pub(crate) fib: Fib,
     pub(crate) settings: Settings,
-    pub(crate) neighbours: BTreeMap<(DevId, IpAddr), Neighbour>,
+    pub(crate) neighbours: IndexMap<(DevId, IpAddr), Neighbour, FxBuildHasher>,
     pub(crate) sockets: Sockets,
     /// The rules as planned: by family and by the tool that wrote them.
     pub(crate) rulesets: Vec<Arc<Ruleset>>,
@@ -74,7 +76,7 @@ impl Stack {
             inet: BTreeMap::new(),
             fib: Fib::default(),
             settings: Settings::default(),
-            neighbours: BTreeMap::new(),
+            neighbours: IndexMap::default(),
             sockets: Sockets::default(),
             rulesets: Vec::new(),
             netfilter: None,
@@ -105,8 +107,8 @@ impl Stack {
     }
 
     /// What a device is set to; nothing for one that is gone.
-    pub(crate) fn conf(&self, dev: DevId) -> Conf {
-        self.inet.get(&dev).map_or(self.settings.default, |inet| inet.conf)
+    pub(crate) fn conf(&self, dev: DevId) -> &Conf {
+        self.inet.get(&dev).map_or(&self.settings.default, |inet| &inet.conf)
     }
 
     /// Whether br_netfilter calls this namespace's rules for bridged packets.

@@ -180,7 +180,12 @@ impl World {
     }
 
     /// Lets a frame pass the wire of a device; whether it does so at once, as it is or marred.
+    #[inline]
     pub(crate) fn pass(&mut self, dev: DevId, way: Way, frame: &mut Frame<'_>) -> bool {
+        self.devices[dev].wire.is_none() || self.pass_faults(dev, way, frame)
+    }
+
+    fn pass_faults(&mut self, dev: DevId, way: Way, frame: &mut Frame<'_>) -> bool {
         let Self { devices, seed, .. } = self;
         let Some(wire) = &mut devices[dev].wire else { return true };
         if wire.toward(way).copies(seed) > 1 {

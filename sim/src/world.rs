@@ -3,10 +3,9 @@
 //! A frame goes from device to device as an event, never as a call, so that a loop of cables is a queue that grows and
 //! not a stack that overflows.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use rustc_hash::FxBuildHasher;
 use seatrial_core::plan::NsName;
 use seatrial_core::probe::{Outcome, Way};
@@ -51,7 +50,7 @@ pub struct World {
     pub(crate) kernel: Kernel,
     /// Of every event so far.
     digest: Rolling,
-    pub(crate) spaces: BTreeMap<NsName, NsId>,
+    pub(crate) spaces: IndexMap<NsName, NsId, FxBuildHasher>,
     pub(crate) stacks: Arena<NsId, Stack>,
     pub(crate) devices: Arena<DevId, Device>,
     pub(crate) nodes: IndexSet<NodeName, FxBuildHasher>,
@@ -111,7 +110,7 @@ impl World {
             seed: Seed::new(seed),
             kernel,
             digest: Rolling::new(),
-            spaces: BTreeMap::new(),
+            spaces: IndexMap::default(),
             stacks: Arena::new(),
             devices: Arena::new(),
             nodes: IndexSet::default(),
@@ -168,25 +167,25 @@ impl World {
             if enough(self) {
                 return;
             }
-            let Some(event) = self.clock.next(until_us) else { break };
+            let Some(mut event) = self.clock.next(until_us) else { break };
             self.digest.take(self.clock.now_us(), &event);
             #[cfg(test)]
             if let Some(watch) = self.watch.take() {
                 crate::properties::watch::over(watch, self, event);
                 continue;
             }
-            self.happen(event);
+            self.happen(&mut event);
         }
         self.clock.advance_to(until_us);
     }
 
-    pub(crate) fn happen(&mut self, event: Event) {
-        match event {
-            Event::Receive(dev, mut framed) => {
+    pub(crate) fn happen(&mut self, event: &mut Event) {
+        match *event {
+            Event::Receive(dev, ref mut framed) => {
                 self.cause = framed.meta().flight;
                 self.receive(dev, framed.frame());
             }
-            Event::Passed(dev, way, mut framed) => {
+            Event::Passed(dev, way, ref mut framed) => {
                 self.cause = framed.meta().flight;
                 self.passed(dev, way, framed.frame());
             }

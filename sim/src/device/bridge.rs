@@ -1,7 +1,7 @@
 //! A switch: learns who is behind which port, and floods what it does not know (net/bridge).
 
-use std::collections::BTreeMap;
-
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
 use seatrial_core::addr::MacAddr;
 
 use super::veth::VLAN_TAG;
@@ -20,9 +20,11 @@ const AGEING_US: u64 = 300 * SECOND;
 pub(crate) struct Bridge {
     /// The ports, oldest first.
     pub(crate) ports: Vec<DevId>,
+    /// How many of them have a MAC address (local FDB entries).
+    own: IndexMap<MacAddr, usize, FxBuildHasher>,
     /// Whether its MAC address was set, and so does not follow its ports' (B4).
     mac_set: bool,
-    fdb: BTreeMap<MacAddr, Learned>,
+    fdb: IndexMap<MacAddr, Learned, FxBuildHasher>,
 }
 
 /// Where a MAC address was seen, and when.
@@ -211,8 +213,8 @@ impl World {
 
     /// Whether a MAC address is the bridge's or one of its ports' (a local FDB entry).
     fn is_own_mac(&self, bridge: DevId, mac: MacAddr) -> bool {
-        let ports = self.devices[bridge].bridge().map_or(&[][..], |b| &b.ports);
-        self.devices[bridge].mac == mac || ports.iter().any(|p| self.devices[*p].mac == mac)
+        let device = &self.devices[bridge];
+        device.mac == mac || device.bridge().is_some_and(|b| b.own.contains_key(&mac))
     }
 
     fn note_bridged(
@@ -238,6 +240,7 @@ impl World {
         let device = &mut self.devices[bridge];
         let Some(fdb) = device.bridge_mut() else { return };
         fdb.ports.push(dev);
+        *fdb.own.entry(mac).or_default() += 1;
         let (first, follows) = (fdb.ports.len() == 1, !fdb.mac_set);
         if follows && (first || mac < device.mac) {
             device.mac = mac;
@@ -247,8 +250,13 @@ impl World {
     /// Takes a port off its bridge.
     pub(crate) fn release(&mut self, dev: DevId) {
         let Some(port) = self.devices[dev].port.take() else { return };
+        let mac = self.devices[dev].mac;
         if let Some(fdb) = self.devices[port.bridge].bridge_mut() {
             fdb.ports.retain(|p| *p != dev);
+            if let Some(count) = fdb.own.get_mut(&mac) {
+                *count -= 1;
+            }
+            fdb.own.retain(|_, count| *count > 0);
             fdb.forget(dev);
         }
         self.settle_mac(port.bridge);

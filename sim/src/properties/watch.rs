@@ -235,7 +235,7 @@ pub(crate) fn over(mut watch: Box<Watch>, world: &mut World, mut event: Event) {
     let before = under_way(world, flight);
     let aside = world.aside.take();
     if !swallowed {
-        world.happen(event);
+        world.happen(&mut event);
     }
     let hops = world.hops.take().unwrap_or_default();
     if let Some(framed) = framed {

@@ -1,6 +1,5 @@
 //! Routes as they are looked up: policy rules, tables, the longest prefix (net/ipv4/fib_*.c).
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::BitAnd;
 
@@ -21,7 +20,8 @@ const TABLE_DEFAULT: u32 = 253;
 pub(crate) struct Fib {
     /// By priority; those of one priority in the order they came.
     rules: Vec<PolicyRule>,
-    tables: BTreeMap<u32, Table>,
+    /// A few, by number.
+    tables: Vec<(u32, Table)>,
 }
 
 /// A table, by family.
@@ -97,7 +97,7 @@ impl Default for Fib {
         let rule =
             |priority, table| PolicyRule { priority, from: None, to: None, iif: None, fwmark: None, table };
         let rules = vec![rule(0, TABLE_LOCAL), rule(32766, TABLE_MAIN), rule(32767, TABLE_DEFAULT)];
-        Self { rules, tables: BTreeMap::new() }
+        Self { rules, tables: Vec::new() }
     }
 }
 
@@ -118,7 +118,7 @@ impl Fib {
 
     /// The best route of one table.
     pub(crate) fn in_table(&self, table: u32, flow: &Flow<'_>) -> Option<&Entry> {
-        let table = self.tables.get(&table)?;
+        let (_, table) = self.tables.iter().find(|(number, _)| *number == table)?;
         match flow.dst {
             IpAddr::V4(dst) => table.v4.find(dst.to_bits(), flow.oif),
             IpAddr::V6(dst) => table.v6.find(dst.to_bits(), flow.oif),
@@ -127,7 +127,11 @@ impl Fib {
 
     /// Adds a route.
     pub(crate) fn add(&mut self, table: u32, entry: Entry) {
-        let table = self.tables.entry(table).or_default();
+        let at = self.tables.partition_point(|(number, _)| *number < table);
+        if self.tables.get(at).is_none_or(|(number, _)| *number != table) {
+            self.tables.insert(at, (table, Table::default()));
+        }
+        let Some((_, table)) = self.tables.get_mut(at) else { return };
         match entry.to {
             IpNet::V4(to) => table.v4.add((to.network().to_bits(), to.netmask().to_bits()), entry),
             IpNet::V6(to) => table.v6.add((to.network().to_bits(), to.netmask().to_bits()), entry),

@@ -16,6 +16,7 @@ use crate::world::World;
 
 impl World {
     /// Runs a hook's rules over a packet, which they may rewrite; whether it goes on.
+    #[inline]
     pub(crate) fn hook(
         &mut self,
         ns: NsId,
@@ -24,7 +25,7 @@ impl World {
         input: Option<DevId>,
         output: Option<DevId>,
     ) -> bool {
-        self.hook_to(ns, at, skb, Devices { input, output, port: None, next_hop: None })
+        self.hook_to(ns, at, skb, &Devices { input, output, port: None, next_hop: None })
     }
 
     /// As [`World::hook`], for a bridged packet that leaves by `port`.
@@ -37,11 +38,16 @@ impl World {
         output: Option<DevId>,
         port: Option<DevId>,
     ) -> bool {
-        self.hook_to(ns, at, skb, Devices { input, output, port, next_hop: None })
+        self.hook_to(ns, at, skb, &Devices { input, output, port, next_hop: None })
     }
 
     /// As [`World::hook`], with all that there is to say about devices.
-    pub(crate) fn hook_to(&mut self, ns: NsId, at: Hook, skb: &mut Skb, by: Devices) -> bool {
+    #[inline]
+    pub(crate) fn hook_to(&mut self, ns: NsId, at: Hook, skb: &mut Skb, by: &Devices) -> bool {
+        self.stacks[ns].netfilter.is_none() || self.ruled(ns, at, skb, by)
+    }
+
+    fn ruled(&mut self, ns: NsId, at: Hook, skb: &mut Skb, by: &Devices) -> bool {
         // What neighbour discovery passes would make every journey twice as long: only what drops it is noted.
         let verdict = if skb.packet.is_discovery() {
             let hops = self.hops.take();
@@ -71,7 +77,7 @@ impl World {
         }
     }
 
-    fn run_rules(&mut self, ns: NsId, at: Hook, skb: &mut Skb, by: Devices) -> Verdict {
+    fn run_rules(&mut self, ns: NsId, at: Hook, skb: &mut Skb, by: &Devices) -> Verdict {
         let Self { stacks, devices, seed, clock, hops, .. } = self;
         let stack = &mut stacks[ns];
         let Some(netfilter) = &mut stack.netfilter else { return Verdict::Accept };

@@ -233,8 +233,8 @@ impl World {
         if let Some(mut skb) = spoken.seen() {
             let (ns, next_hop) = (self.devices[dev].ns, Some(skb.packet.dst));
             let by = Devices { input: None, output: Some(dev), port: None, next_hop };
-            let passes = self.hook_to(ns, Hook::Output, &mut skb, by)
-                && self.hook_to(ns, Hook::Postrouting, &mut skb, by);
+            let passes = self.hook_to(ns, Hook::Output, &mut skb, &by)
+                && self.hook_to(ns, Hook::Postrouting, &mut skb, &by);
             if !passes {
                 return;
             }

@@ -104,7 +104,7 @@ impl World {
     pub(crate) fn ip_output(&mut self, ns: NsId, skb: &mut Skb, input: Option<DevId>, path: Path) {
         let next_hop = path.next_hop(skb.packet.dst);
         let by = Devices { input, output: Some(path.dev), port: None, next_hop: Some(next_hop) };
-        if !self.hook_to(ns, Hook::Postrouting, skb, by) {
+        if !self.hook_to(ns, Hook::Postrouting, skb, &by) {
             return;
         }
         let mtu = self.devices[path.dev].mtu;

@@ -49,7 +49,7 @@ impl Path {
 
 impl Conf {
     /// Whether loopback addresses may be seen on a device (OR of `all` and the device's).
-    fn localnet(self, all: Self) -> bool {
+    const fn localnet(&self, all: &Self) -> bool {
         self.route_localnet || all.route_localnet
     }
 }
@@ -57,16 +57,22 @@ impl Conf {
 impl Stack {
     /// Whether packets of a family that came in by a device are forwarded: IPv4 by the device's own setting, IPv6 by
     /// that of `all`.
-    pub(crate) fn forwards(&self, dev: DevId, family: Family) -> bool {
+    pub(crate) const fn forwards(&self, conf: &Conf, family: Family) -> bool {
         match family {
-            Family::V4 => self.conf(dev).forwarding,
+            Family::V4 => conf.forwarding,
             Family::V6 => self.settings.all.forwarding_v6,
         }
     }
 
     /// Why a source is not believed, if it is not (`fib_validate_source`).
-    fn doubted(&self, dev: DevId, packet: &Packet, dev_name: &IfName) -> Option<(DropReason, String)> {
-        let (all, conf) = (self.settings.all, self.conf(dev));
+    fn doubted(
+        &self,
+        dev: DevId,
+        conf: &Conf,
+        packet: &Packet,
+        dev_name: &IfName,
+    ) -> Option<(DropReason, String)> {
+        let all = &self.settings.all;
         let strictness = all.rp_filter.max(conf.rp_filter);
         let src = packet.src;
         let mark = if all.src_valid_mark || conf.src_valid_mark { packet.mark } else { 0 };
@@ -111,13 +117,16 @@ impl World {
     pub(crate) fn route_input(&self, ns: NsId, dev: DevId, skb: &Skb) -> Input {
         let (stack, packet) = (&self.stacks[ns], &skb.packet);
         let name = &self.devices[dev].name;
-        if let Some((reason, why)) = martian(stack, dev, packet, name) {
+        let conf = stack.conf(dev);
+        if dev != stack.loopback
+            && let Some((reason, why)) = martian(conf.localnet(&stack.settings.all), packet, name)
+        {
             return Input::Drop { reason, why };
         }
         if to_many(packet.dst).is_some() {
             return Input::Local;
         }
-        let forwards = stack.forwards(dev, packet.family());
+        let forwards = stack.forwards(conf, packet.family());
         let off = || {
             let key = if packet.family() == Family::V4 { "ipv4.conf" } else { "ipv6.conf" };
             format!("{} is not {}'s, and net.{key}.{name}.forwarding is 0", packet.dst, stack.name)
@@ -129,7 +138,8 @@ impl World {
                 (false, Family::V4) => Input::Drop { reason: DropReason::IpInAddrErrors, why: off() },
             };
         };
-        let doubted = || (packet.family() == Family::V4).then(|| stack.doubted(dev, packet, name)).flatten();
+        let doubted =
+            || (packet.family() == Family::V4).then(|| stack.doubted(dev, conf, packet, name)).flatten();
         if path.kind == AddrType::Broadcast {
             return Input::Local;
         }
@@ -148,11 +158,8 @@ impl World {
 }
 
 /// Addresses that no packet from outside may have (F5, V2).
-fn martian(stack: &Stack, dev: DevId, packet: &Packet, name: &IfName) -> Option<(DropReason, String)> {
+fn martian(localnet: bool, packet: &Packet, name: &IfName) -> Option<(DropReason, String)> {
     let (src, dst) = (packet.src, packet.dst);
-    if name.as_str() == "lo" {
-        return None;
-    }
     match (src, dst) {
         (IpAddr::V4(s), IpAddr::V4(d)) => {
             let everyone = d.is_broadcast() || (s.is_unspecified() && d.is_unspecified());
@@ -162,7 +169,6 @@ fn martian(stack: &Stack, dev: DevId, packet: &Packet, name: &IfName) -> Option<
             if d.octets()[0] == 0 && !everyone {
                 return Some((DropReason::IpInvalidDest, format!("{dst} cannot be a receiver")));
             }
-            let localnet = stack.conf(dev).localnet(stack.settings.all);
             let loopback = [dst, src].into_iter().find(|a| a.is_loopback()).filter(|_| !localnet);
             loopback.map(|a| {
                 (

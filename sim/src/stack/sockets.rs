@@ -13,13 +13,13 @@ use super::socket::{End, SockId, Socket, Sort};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sockets {
     all: IndexMap<SockId, Socket, FxBuildHasher>,
-    /// Which of them have a port.
-    by_port: BTreeSet<(Sort, u16, SockId)>,
+    /// Which of them have a port ([`key`]).
+    by_port: BTreeSet<u64>,
 }
 
 impl Sockets {
     pub(crate) fn insert(&mut self, id: SockId, socket: Socket) {
-        self.by_port.insert((socket.sort, socket.port, id));
+        self.by_port.insert(key(socket.sort, socket.port, id));
         self.all.insert(id, socket);
     }
 
@@ -35,15 +35,18 @@ impl Sockets {
     /// Binds a socket to an address and a port, and connects it.
     pub(crate) fn bind(&mut self, id: SockId, local: End, remote: End) {
         let Some(socket) = self.all.get_mut(&id) else { return };
-        self.by_port.remove(&(socket.sort, socket.port, id));
-        self.by_port.insert((socket.sort, local.1, id));
+        let (before, after) = (key(socket.sort, socket.port, id), key(socket.sort, local.1, id));
+        if before != after {
+            self.by_port.remove(&before);
+            self.by_port.insert(after);
+        }
         (socket.address, socket.port, socket.remote) = (Some(local.0), local.1, Some(remote));
         socket.family = Some(Family::of(remote.0));
     }
 
     pub(crate) fn remove(&mut self, id: SockId) {
         if let Some(socket) = self.all.swap_remove(&id) {
-            self.by_port.remove(&(socket.sort, socket.port, id));
+            self.by_port.remove(&key(socket.sort, socket.port, id));
         }
     }
 
@@ -55,8 +58,9 @@ impl Sockets {
 
     /// Those with a port, oldest first.
     fn on(&self, sort: Sort, port: u16) -> impl Iterator<Item = (SockId, &Socket)> {
-        let range = (sort, port, SockId(u32::MIN))..=(sort, port, SockId(u32::MAX));
-        self.by_port.range(range).filter_map(|(.., id)| Some((*id, self.all.get(id)?)))
+        let range = key(sort, port, SockId(u32::MIN))..=key(sort, port, SockId(u32::MAX));
+        let id = |key: &u64| SockId(*key as u32);
+        self.by_port.range(range).filter_map(move |key| Some((id(key), self.all.get(&id(key))?)))
     }
 
     /// Whether any socket has a port.
@@ -76,4 +80,9 @@ impl Sockets {
         let key = |s: &Socket| -> (_, Option<IpAddr>, _, _) { (s.owner, s.address, s.family, s.remote) };
         self.on(like.sort, like.port).find(|(_, socket)| key(socket) == key(like)).map(|(id, _)| id)
     }
+}
+
+/// A socket by what it is looked for: in the order of sorts, ports and ages.
+const fn key(sort: Sort, port: u16, SockId(id): SockId) -> u64 {
+    (sort as u64) << 48 | (port as u64) << 32 | id as u64
 }

@@ -6,7 +6,7 @@ use seatrial_core::addr::Family;
 use seatrial_core::probe::{Ask, NsKind, Outcome, Probe, Target, Unreachable};
 use seatrial_core::topology::NodeName;
 
-use crate::arena::{NodeId, NsId};
+use crate::arena::{DevId, NodeId, NsId};
 use crate::capture::Capture;
 use crate::clock::{MS, SECOND};
 use crate::packet::{L4, Nonce, Payload, Ports, Tcp, TcpFlags};
@@ -42,6 +42,8 @@ pub(crate) struct Question {
     pub(crate) nonce: Nonce,
     /// How long it is, in bytes.
     pub(crate) size: u16,
+    /// The device of the packet socket that it is asked by.
+    pub(crate) raw: Option<DevId>,
     /// Whether there is a connection.
     pub(crate) connected: bool,
 }
@@ -138,8 +140,9 @@ impl World {
             socket.address = address.or_else(|| self.own_address(ns, target));
         }
         let (nonce, size) = (Nonce(self.seed.next_u64()), options.size.unwrap_or(ASK_BYTES));
+        let raw = socket.raw.map(|(dev, _)| dev);
         let sock = self.open(ns, socket);
-        self.question = Some(Question { ns, sock, nonce, size, connected: false });
+        self.question = Some(Question { ns, sock, nonce, size, raw, connected: false });
         match sort {
             Sort::Tcp => self.tcp_connect(ns, sock, to),
             Sort::Udp | Sort::Sctp | Sort::Echo => {

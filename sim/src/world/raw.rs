@@ -54,13 +54,21 @@ impl World {
 
     /// Whether a packet socket takes a frame: it sees every one that reaches its device, and keeps its answers to
     /// itself, so that the machine's own stack does not reset a connection it knows nothing of.
+    #[inline]
     pub(crate) fn tapped(&mut self, dev: DevId, frame: &Frame<'_>) -> bool {
-        let (Some(question), Some(skb)) = (&self.question, frame.skb()) else { return false };
-        let (ns, sock) = (question.ns, question.sock);
+        match (&self.question, frame) {
+            (Some(question), Frame::Ip(skb)) if question.raw == Some(dev) => {
+                let (ns, sock) = (question.ns, question.sock);
+                self.tapped_by(ns, dev, sock, skb)
+            }
+            (Some(_) | None, Frame::Ip(_) | Frame::Neighbour(_)) => false,
+        }
+    }
+
+    fn tapped_by(&mut self, ns: NsId, dev: DevId, sock: SockId, skb: &Skb) -> bool {
         let Some(socket) = self.stacks[ns].sockets.get(sock) else { return false };
         let (local, remote) = ends(&skb.packet);
-        let mine = socket.raw.is_some_and(|(d, _)| d == dev)
-            && socket.address == Some(local.0)
+        let mine = socket.address == Some(local.0)
             && socket.port == local.1
             && socket.remote.is_some_and(|r| r.1 == remote.1 || socket.sort == Sort::Echo);
         if mine {

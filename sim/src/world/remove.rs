@@ -81,7 +81,7 @@ impl World {
             Object::PolicyRule(rule) => there(self.stacks[id].fib.remove_rule(&policy_rule(rule))),
             Object::Neighbour(neighbour) => {
                 let dev = self.device(id, &neighbour.link)?;
-                there(self.stacks[id].neighbours.remove(&(dev, neighbour.address)).is_some())
+                there(self.stacks[id].neighbours.swap_remove(&(dev, neighbour.address)).is_some())
             }
             // Without the object the setting is the kernel's own, 0 wherever the simulator looks at it.
             Object::Sysctl(sysctl) => {
@@ -117,7 +117,7 @@ impl World {
             devices.into_iter().for_each(|dev| self.unmake_device(dev));
             self.stacks[id].alive = false;
             self.stacks[id].sockets = Sockets::default();
-            self.spaces.remove(ns);
+            self.spaces.swap_remove(ns);
         }
         there(self.places.unmake(ns, namespace.kind()))
     }
