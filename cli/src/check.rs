@@ -10,7 +10,7 @@ use seatrial_core::engine::Engine;
 use seatrial_core::topology::trial::{Lane, Trial};
 use seatrial_vmtests::kernels::Wanted;
 use seatrial_vmtests::lanes::{self, Means};
-use seatrial_vmtests::qemu::Accel;
+use seatrial_vmtests::qemu::{self, Accel};
 use seatrial_vmtests::report::{Checked, Counts, Report};
 
 use crate::args::{Check, CheckFormat, Machines, WhichAccel};
@@ -56,6 +56,7 @@ pub(crate) fn means(kernels: Vec<Wanted>, machines: &Machines, seed: u64) -> Mea
             WhichAccel::Tcg => Some(Accel::Tcg),
         },
         keep: machines.keep.clone(),
+        saved: qemu::saved(),
         timeout: machines.timeout,
     }
 }

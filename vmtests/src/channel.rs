@@ -1,5 +1,7 @@
 //! What a virtual machine's first process is told, and what it says: one JSON document a line.
 
+use std::time::Duration;
+
 use seatrial_core::linux::Error;
 use seatrial_core::linux::request::{Answer, Request};
 use seatrial_core::plan::{Plan, PlanOp};
@@ -11,10 +13,20 @@ pub(crate) const PORT: &str = "seatrial";
 /// What the guest is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) struct Order {
-    /// Which stage it is about; the host numbers them.
-    pub(crate) stage: u64,
-    pub(crate) what: What,
+pub(crate) enum Order {
+    /// It has been restored. It says again what it is.
+    Wake(Wake),
+    /// Something is to be done with a stage; the host numbers them.
+    Stage { stage: u64, what: What },
+}
+
+/// What a restored machine cannot know by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wake {
+    /// The time since 1970, UTC.
+    pub(crate) now: Duration,
+    /// Chance: whatever was restored of the same machine has the same without it.
+    pub(crate) seed: [u8; 32],
 }
 
 /// What is to be done with a stage.

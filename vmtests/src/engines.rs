@@ -1,13 +1,14 @@
 //! The root filesystems with a Docker Engine that there are: those that `scripts/reference-engines.sh` made, or others
 //! that the user names.
 
-use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use seatrial_core::engine::{Engine, Version};
+
+use crate::cache;
 
 /// What names another folder of roots.
 const VARIABLE: &str = "SEATRIAL_ENGINES";
@@ -38,7 +39,7 @@ pub fn list(named: &[PathBuf]) -> io::Result<Vec<Root>> {
 
 /// The folders in the folder that the script fills: what it has not finished has a dot before its name.
 fn made() -> io::Result<Vec<PathBuf>> {
-    let folder = folder().unwrap_or_default();
+    let folder = cache::folder(VARIABLE, "engines").unwrap_or_default();
     let none =
         |why: String| io::Error::other(format!("no root filesystem with a Docker Engine: {why}; {HOW}"));
     let entries =
@@ -50,13 +51,6 @@ fn made() -> io::Result<Vec<PathBuf>> {
         roots.extend((path.is_dir() && !hidden).then_some(path));
     }
     if roots.is_empty() { Err(none(format!("{} is empty", folder.display()))) } else { Ok(roots) }
-}
-
-fn folder() -> Option<PathBuf> {
-    let cache = || env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cache"));
-    let below = || Some(cache().or_else(home)?.join("seatrial/engines"));
-    env::var_os(VARIABLE).map(PathBuf::from).or_else(below)
 }
 
 fn root(path: PathBuf) -> io::Result<Root> {

@@ -26,6 +26,8 @@ use seatrial_core::plan::{Plan, PlanOp};
 use crate::channel::{Hello, Order, PORT, What, Word};
 use crate::initramfs::{MODULES, SIGNATURES};
 
+mod wake;
+
 /// What the kernel calls the first process of an initramfs (Documentation/filesystems/ramfs-rootfs-initramfs.rst).
 const INIT: &str = "/init";
 /// This program: stages and agents are made of it.
@@ -66,8 +68,9 @@ fn live() -> io::Result<()> {
     let port = port()?;
     let release = uname()?.release().to_string_lossy().into_owned();
     let port = Port(Arc::new(Mutex::new(port.try_clone()?)), port);
-    port.say(&Word::Ready(Hello { release, refused }))?;
-    serve(port)
+    let hello = Hello { release, refused };
+    port.say(&Word::Ready(hello.clone()))?;
+    serve(port, &hello)
 }
 
 /// Nothing can be put in the place of the first root there is (man 2 pivot_root): the machine gets one on top of it.
@@ -155,10 +158,17 @@ fn say(port: &Mutex<File>, word: &Word) -> io::Result<()> {
 }
 
 /// Does what it is told until the host has gone.
-fn serve(Port(out, read): Port) -> io::Result<()> {
+fn serve(Port(out, read): Port, hello: &Hello) -> io::Result<()> {
     let mut stages: BTreeMap<u64, Sender<What>> = BTreeMap::new();
     for line in BufReader::new(read).lines() {
-        let Order { stage, what } = serde_json::from_str(&line?)?;
+        let (stage, what) = match serde_json::from_str(&line?)? {
+            Order::Stage { stage, what } => (stage, what),
+            Order::Wake(order) => {
+                wake::wake(&order)?;
+                say(&out, &Word::Ready(hello.clone()))?;
+                continue;
+            }
+        };
         match what {
             What::Set(plan) => {
                 let (sender, orders) = mpsc::channel();

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cpio::Archive;
+use xxhash_rust::xxh3::Xxh3;
 
 mod cpio;
 pub(crate) mod elf;
@@ -36,45 +37,92 @@ pub(crate) const ETC: [(&str, &str); 5] = [
     ("protocols", "icmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6-icmp 58 IPv6-ICMP\nsctp 132 SCTP\n"),
 ];
 
-/// Packs an initramfs.
-///
-/// # Errors
-/// A program, library, tool or module that cannot be read, with what to install.
-pub(crate) fn pack(program: &Path, modules: Option<&Path>) -> io::Result<Vec<u8>> {
-    let mut archive = Archive::default();
-    let mut files = elf::Files::new();
-    let program = program.canonicalize()?;
-    elf::take(&mut files, &program)?;
-    let init = files.remove(&program).unwrap_or_default();
-    archive.file(Path::new("/init"), &init);
-    for (tool, package) in TOOLS {
-        let path = find(tool)
-            .ok_or_else(|| io::Error::other(format!("{tool} is not on the PATH: install {package}")))?;
-        let real = path.canonicalize()?;
-        elf::take(&mut files, &real)?;
-        let place = Path::new("/usr/sbin").join(tool);
-        if place != real {
-            archive.link(&place, &real);
+/// What an initramfs is made of.
+#[derive(Debug)]
+pub(crate) struct Content {
+    init: Vec<u8>,
+    files: elf::Files,
+    /// The names that tools are called by, where they are other ones than their files have.
+    links: Vec<(PathBuf, PathBuf)>,
+    modules: Option<PathBuf>,
+}
+
+impl Content {
+    /// Reads a program, the tools, and what they need.
+    ///
+    /// # Errors
+    /// A program, library or tool that cannot be read, with what to install.
+    pub(crate) fn gather(program: &Path, modules: Option<&Path>) -> io::Result<Self> {
+        let (mut files, mut links) = (elf::Files::new(), Vec::new());
+        let program = program.canonicalize()?;
+        elf::take(&mut files, &program)?;
+        let init = files.remove(&program).unwrap_or_default();
+        for (tool, package) in TOOLS {
+            let path = find(tool)
+                .ok_or_else(|| io::Error::other(format!("{tool} is not on the PATH: install {package}")))?;
+            let real = path.canonicalize()?;
+            elf::take(&mut files, &real)?;
+            let place = Path::new("/usr/sbin").join(tool);
+            links.extend((place != real).then_some((place, real)));
         }
+        for plugin in plugins(&files)? {
+            elf::take(&mut files, &plugin)?;
+        }
+        Ok(Self { init, files, links, modules: modules.map(Path::to_owned) })
     }
-    for plugin in plugins(&files)? {
-        elf::take(&mut files, &plugin)?;
+
+    /// Takes in all that makes one initramfs another: bytes, and of modules, which take long to unpack, what the file
+    /// system says of them, which no change of a file leaves as it is.
+    ///
+    /// # Errors
+    /// A folder of modules that cannot be read.
+    pub(crate) fn mark(&self, digest: &mut Xxh3) -> io::Result<()> {
+        let mut field = |bytes: &[u8]| {
+            digest.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
+            digest.update(bytes);
+        };
+        field(&self.init);
+        for (path, bytes) in &self.files {
+            field(path.as_os_str().as_encoded_bytes());
+            field(bytes);
+        }
+        for (place, real) in &self.links {
+            field(place.as_os_str().as_encoded_bytes());
+            field(real.as_os_str().as_encoded_bytes());
+        }
+        for (name, text) in ETC {
+            field(name.as_bytes());
+            field(text.as_bytes());
+        }
+        self.modules.as_ref().map_or(Ok(()), |folder| modules::mark(folder, &mut field))
     }
-    files.iter().for_each(|(path, bytes)| archive.file(path, bytes));
-    let modules = modules.map_or_else(|| Ok(Vec::new()), modules::modules)?;
-    archive.folder(Path::new(MODULES));
-    for (number, module) in modules.into_iter().enumerate() {
-        let place = Path::new(MODULES).join(format!("{number:03}-{}.ko", module.name));
-        archive.file(&place, &module.code);
-        archive.file(&Path::new(SIGNATURES).join(place.file_name().unwrap_or_default()), &module.signature);
+
+    /// Packs it.
+    ///
+    /// # Errors
+    /// A module that cannot be read.
+    pub(crate) fn pack(&self) -> io::Result<Vec<u8>> {
+        let mut archive = Archive::default();
+        archive.file(Path::new("/init"), &self.init);
+        self.links.iter().for_each(|(place, real)| archive.link(place, real));
+        self.files.iter().for_each(|(path, bytes)| archive.file(path, bytes));
+        let modules =
+            self.modules.as_ref().map_or_else(|| Ok(Vec::new()), |folder| modules::modules(folder))?;
+        archive.folder(Path::new(MODULES));
+        for (number, module) in modules.into_iter().enumerate() {
+            let place = Path::new(MODULES).join(format!("{number:03}-{}.ko", module.name));
+            archive.file(&place, &module.code);
+            let signature = Path::new(SIGNATURES).join(place.file_name().unwrap_or_default());
+            archive.file(&signature, &module.signature);
+        }
+        for (name, text) in ETC {
+            archive.file(&Path::new("/etc").join(name), text.as_bytes());
+        }
+        ["/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/sysroot"]
+            .into_iter()
+            .for_each(|folder| archive.folder(Path::new(folder)));
+        Ok(archive.finish())
     }
-    for (name, text) in ETC {
-        archive.file(&Path::new("/etc").join(name), text.as_bytes());
-    }
-    ["/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/sysroot"]
-        .into_iter()
-        .for_each(|folder| archive.folder(Path::new(folder)));
-    Ok(archive.finish())
 }
 
 fn find(tool: &str) -> Option<PathBuf> {

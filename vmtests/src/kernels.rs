@@ -1,7 +1,6 @@
 //! The kernels that there are to boot: what `scripts/kernels.sh` fetched, or what a Nix store holds, by one list; and any
 //! other by its path.
 
-use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +8,8 @@ use std::str::FromStr;
 
 use seatrial_core::engine::Version;
 use serde::Deserialize;
+
+use crate::cache;
 
 mod image;
 
@@ -97,7 +98,8 @@ struct Line {
 /// # Errors
 /// A manifest that is missing, cannot be read, or lists a version twice, with how to get one.
 pub fn list(folder: Option<&Path>) -> io::Result<Vec<Kernel>> {
-    let folder = folder.map(Path::to_owned).or_else(folder_of_user).unwrap_or_default();
+    let folder =
+        folder.map(Path::to_owned).or_else(|| cache::folder(VARIABLE, "kernels")).unwrap_or_default();
     let path = folder.join(MANIFEST);
     let of = |e: io::Error| io::Error::new(e.kind(), format!("cannot read {}: {e}; {HOW}", path.display()));
     let text = fs::read_to_string(&path).map_err(of)?;
@@ -120,18 +122,6 @@ fn once(kernels: &[Kernel]) -> Result<(), Version> {
         _ => None,
     });
     twice.map_or(Ok(()), Err)
-}
-
-fn folder_of_user() -> Option<PathBuf> {
-    let cache = || {
-        let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        Some(
-            cache
-                .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?
-                .join("seatrial/kernels"),
-        )
-    };
-    env::var_os(VARIABLE).map(PathBuf::from).or_else(cache)
 }
 
 /// The kernels that are wanted, oldest first and each once; the newest that is listed where none is.

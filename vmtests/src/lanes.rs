@@ -61,6 +61,8 @@ pub struct Means {
     pub accel: Option<Accel>,
     /// A folder in which virtual machines leave their consoles and initramfs.
     pub keep: Option<PathBuf>,
+    /// The folder of saved virtual machines, where they are to be saved.
+    pub saved: Option<PathBuf>,
     /// The root filesystems with the Engines of lane docker; those that were made for it where none is named.
     pub docker_roots: Vec<PathBuf>,
     /// How long a virtual machine may be silent, and a Docker Engine take to come up, before it is given up. Under emulation

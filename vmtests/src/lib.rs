@@ -6,6 +6,7 @@
 //!   machine's first process. `channel`: what host and guest say to each other.
 //! * [`engines`]: what there is of Docker. `docker`: one of them at work.
 
+mod cache;
 mod channel;
 mod docker;
 pub mod engines;

@@ -1,47 +1,56 @@
-//! A virtual machine: QEMU with a kernel, our initramfs, a console that is watched, and a port for orders.
+//! A virtual machine: QEMU with a kernel, our initramfs, a console that is watched, and a port for orders; saved once it
+//! has come up, and restored from then on.
 //!
-//! Nothing of it is on disk: the initramfs is in memory, and orders go over a pair of sockets. It ends with whoever booted
-//! it. What it comes to is what its first process says, never QEMU's exit status: a kernel that panics ends it with 0.
+//! Nothing of it is on disk but what is saved: the initramfs is in memory, and orders go over a pair of sockets. It ends
+//! with whoever started it. What it comes to is what its first process says, never QEMU's exit status: a kernel that panics
+//! ends it with 0.
 
 use std::collections::BTreeMap;
-use std::ffi::CStr;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt as _;
 use std::panic::resume_unwind;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
+use seatrial_core::engine::Version;
 use seatrial_core::linux::Error;
-use seatrial_core::linux::request::Answer;
+use xxhash_rust::xxh3::Xxh3;
 
-use crate::channel::{Hello, Order, PORT, What, Word};
-use crate::initramfs;
+use crate::cache;
+use crate::channel::{Hello, Order, Wake, What};
+use crate::initramfs::Content;
 use crate::kernels::{Kernel, vmlinux};
-use console::Console;
+use command::{APPEND, Call, MEMORY, QEMU, hardware, in_memory};
+use emulator::{Emulator, Said, Shared, lock};
+use monitor::Monitor;
+use saved::{Saved, Store};
 
 mod accel;
+mod command;
 mod console;
+mod emulator;
+mod monitor;
+mod saved;
 
 pub use accel::Accel;
 pub(crate) use accel::kvm_may_run;
 
-/// The emulator.
-const QEMU: &str = "qemu-system-x86_64";
-/// How to get it.
+/// How to get QEMU.
 const INSTALL: &str = "install qemu-system-x86 (scripts/setup.sh does)";
-/// How much memory a machine has, in MiB.
-const MEMORY: u32 = 1024;
+/// What names another folder of saved machines. An empty name is none: nothing is saved.
+const VARIABLE: &str = "SEATRIAL_MACHINES";
+/// How long a restored machine may take to say its first word. It says it within half a second, or a few where all cores
+/// are taken by others.
+const WAKING: Duration = Duration::from_secs(10);
+
 /// A machine that has come up.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -51,53 +60,43 @@ pub(crate) struct Machine {
     stages: AtomicU64,
     hello: Hello,
     limit: Duration,
+    origin: Origin,
 }
 
-/// QEMU, and who reads its console. It ends with this.
-#[derive(Debug)]
-struct Emulator {
-    process: Child,
-    watcher: Option<JoinHandle<()>>,
+/// How a machine came up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Its kernel was booted; and what kept a saved machine from being of use, or from being made.
+    Booted(Option<String>),
+    /// It is a copy of one that was saved.
+    Restored,
 }
 
-impl Emulator {
-    /// Ends it, and waits until all that it said has been read.
-    fn end(&mut self) -> io::Result<ExitStatus> {
-        // It may have ended by itself: that is what is wanted.
-        let _ = self.process.kill();
-        let status = self.process.wait();
-        let _ = self.watcher.take().map(JoinHandle::join);
-        status
-    }
+/// Where machines are saved: the folder of the environment, or of the user's cache.
+#[must_use]
+pub fn saved() -> Option<PathBuf> {
+    cache::folder(VARIABLE, "machines").filter(|folder| !folder.as_os_str().is_empty())
 }
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        let _ = self.end();
-    }
-}
-
-/// What those who listen to the machine leave for those who ask.
-#[derive(Debug, Default)]
-struct Shared {
-    console: Mutex<Console>,
-    /// Who waits for an answer about which stage; no more where the guest has gone.
-    waiting: Mutex<Option<BTreeMap<u64, Sender<Said>>>>,
-}
-
-type Said = Result<Vec<Answer>, Error>;
 
 /// Whether there is an emulator.
 ///
 /// # Errors
 /// Where it cannot be run, with how to get it.
 pub(crate) fn available() -> io::Result<()> {
-    let run = Command::new(QEMU).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    match run {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(io::Error::other(format!("{QEMU} --version ended with {status}; {INSTALL}"))),
-        Err(e) => Err(io::Error::new(e.kind(), format!("cannot run {QEMU}: {e}; {INSTALL}"))),
+    version().map(drop)
+}
+
+/// What the emulator says it is.
+fn version() -> io::Result<Vec<u8>> {
+    match Command::new(QEMU).arg("--version").stderr(Stdio::null()).output() {
+        Ok(said) if said.status.success() => Ok(said.stdout),
+        Ok(said) => Err(io::Error::other(format!("{QEMU} --version ended with {}; {INSTALL}", said.status))),
+        Err(e) => Err(cannot_run(&e)),
     }
+}
+
+fn cannot_run(e: &io::Error) -> io::Error {
+    io::Error::new(e.kind(), format!("cannot run {QEMU}: {e}; {INSTALL}"))
 }
 
 /// How a machine is booted.
@@ -111,38 +110,191 @@ pub(crate) struct Boot<'a> {
     pub(crate) limit: Duration,
     /// What carries it out.
     pub(crate) accel: Accel,
-    /// A folder to leave its console and its initramfs in.
+    /// A folder to leave its console and its initramfs in. It is booted then, to say all there is to say.
     pub(crate) keep: Option<&'a Path>,
+    /// The folder of saved machines. Only an emulated one is saved: another processor need not take up where this one
+    /// stopped.
+    pub(crate) saved: Option<&'a Path>,
 }
 
-impl Machine {
-    /// Boots a kernel. The machine ends with the thread that calls this.
+/// All that machines of one kind start with.
+#[derive(Debug)]
+pub(crate) struct Kit<'a> {
+    boot: Boot<'a>,
+    image: Vec<u8>,
+    content: Content,
+    /// Where a machine of this kind is saved, by which name.
+    store: Option<(Store, String)>,
+}
+
+impl<'a> Kit<'a> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub(crate) fn gather(boot: Boot<'a>) -> io::Result<Self> {
+        let path = &boot.kernel.image;
+        let of = |e: io::Error| io::Error::new(e.kind(), format!("cannot read {}: {e}", path.display()));
+        let image = fs::read(path).map_err(of)?;
+        let content = Content::gather(boot.program, boot.kernel.modules.as_deref())?;
+        let folder = boot.saved.filter(|_| boot.accel == Accel::Tcg && boot.keep.is_none());
+        let mut kit = Self { boot, image, content, store: None };
+        if let Some(folder) = folder {
+            kit.store = Some((Store::new(folder.to_owned(), MEMORY), kit.name()?));
+        }
+        Ok(kit)
+    }
+
+    /// The kernel's version.
+    pub(crate) const fn kernel(&self) -> Version {
+        self.boot.kernel.version
+    }
+
+    /// What tells machines of this kind from all others.
+    fn name(&self) -> io::Result<String> {
+        let mut digest = Xxh3::new();
+        digest.update(&version()?);
+        digest.update(hardware(self.boot.accel).join("\0").as_bytes());
+        digest.update(APPEND.as_bytes());
+        digest.update(&self.image);
+        self.content.mark(&mut digest)?;
+        Ok(saved::name(&digest))
+    }
+
+    /// Starts a machine: a copy of the saved one, where there is one that is as it should be, and else a new one, which is
+    /// saved. The machine ends with the thread that calls this.
     ///
     /// # Errors
     /// What could not be read, written or run, or why nothing came of it, with what its console says.
-    pub(crate) fn boot(boot: Boot<'_>) -> io::Result<Self> {
-        let Boot { kernel, program, limit, accel, keep } = boot;
-        let unpack = || {
-            let of = |e: io::Error| {
-                io::Error::new(e.kind(), format!("cannot read {}: {e}", kernel.image.display()))
-            };
-            let image = fs::read(&kernel.image).map_err(of)?;
-            in_memory(c"kernel", &vmlinux(&image).unwrap_or(image))
-        };
+    pub(crate) fn start(&self) -> io::Result<Machine> {
+        let Some((store, name)) = &self.store else { return self.boot(None) };
+        let restored = store.find(name).and_then(|found| found.map(|saved| self.restore(&saved)).transpose());
+        match restored {
+            Ok(Some(machine)) => Ok(machine),
+            Ok(None) => self.boot(None),
+            Err(why) => {
+                store.remove(name);
+                let why = why.to_string();
+                let first = why.lines().next().unwrap_or_default();
+                self.boot(Some(format!("the saved machine was of no use: {first}")))
+            }
+        }
+    }
+
+    fn boot(&self, remark: Option<String>) -> io::Result<Machine> {
+        let unpack =
+            || in_memory(c"kernel", vmlinux(&self.image).as_deref().unwrap_or(self.image.as_slice()));
         // Both take a while, and a machine has more than one core.
         let (image, packed) = thread::scope(|scope| {
             let image = scope.spawn(unpack);
-            let packed = initramfs::pack(program, kernel.modules.as_deref());
+            let packed = self.content.pack();
             (image.join().unwrap_or_else(|panic| resume_unwind(panic)), packed)
         });
         let (image, packed) = (image?, packed?);
-        let log = keep.map(|folder| leave(folder, &packed)).transpose()?;
+        let log = self.boot.keep.map(|folder| leave(folder, &packed)).transpose()?;
         let initramfs = in_memory(c"initramfs", &packed)?;
+        drop(packed);
+        let memory = in_memory(c"memory", &[])?;
+        memory.set_len(MEMORY)?;
+        let mut monitor = None;
+        let start = Start::new(self.boot, log, |call| {
+            call.boot(image, initramfs);
+            if self.store.is_some() {
+                let (ours, theirs) = UnixStream::pair()?;
+                call.memory(memory.try_clone()?, true);
+                call.monitor(theirs);
+                monitor = Some(ours);
+            }
+            Ok(())
+        })?;
+        let mut machine = start.came_up(self.boot.limit)?;
+        let unsaved = match (monitor, &self.store) {
+            (Some(monitor), Some((store, name))) => save(monitor, self.boot.limit, store, name, &memory)?,
+            (Some(_) | None, _) => None,
+        };
+        let remarks: Vec<String> = remark.into_iter().chain(unsaved).collect();
+        machine.origin = Origin::Booted((!remarks.is_empty()).then(|| remarks.join("; ")));
+        Ok(machine)
+    }
+
+    fn restore(&self, saved: &Saved) -> io::Result<Machine> {
+        let (monitor, theirs) = UnixStream::pair()?;
+        let (mut state, read) = UnixStream::pair()?;
+        let mut number = None;
+        let start = Start::new(self.boot, None, |call| {
+            call.memory(saved.file.try_clone()?, false);
+            call.monitor(theirs);
+            number = Some(call.incoming(read));
+            Ok(())
+        })?;
+        thread::scope(|scope| {
+            let verified = scope.spawn(|| saved.verify());
+            // One that QEMU does not read to the end is not restored, which it says itself.
+            scope.spawn(move || state.write_all(&saved.state));
+            let restored = Monitor::new(monitor, WAKING).and_then(|mut monitor| {
+                number.map_or(Ok(()), |number| monitor.restore(number))?;
+                Ok(monitor)
+            });
+            verified.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            restored
+        })?;
+        send(&start.port, &Order::Wake(wake()?))?;
+        let mut machine = start.came_up(self.boot.limit.min(WAKING))?;
+        machine.limit = self.boot.limit;
+        machine.origin = Origin::Restored;
+        Ok(machine)
+    }
+}
+
+/// Saves a machine that has come up, and lets it go on; says why it could not be saved.
+///
+/// # Errors
+/// A machine that cannot go on.
+fn save(
+    monitor: UnixStream,
+    limit: Duration,
+    store: &Store,
+    name: &str,
+    memory: &File,
+) -> io::Result<Option<String>> {
+    let unsaved = |e: &io::Error| Some(format!("it could not be saved: {e}"));
+    let mut monitor = match Monitor::new(monitor, limit) {
+        Ok(monitor) => monitor,
+        // It was never stopped.
+        Err(e) => return Ok(unsaved(&e)),
+    };
+    let saved = monitor.save().and_then(|state| store.keep(name, memory, &state));
+    monitor.go_on()?;
+    Ok(saved.err().as_ref().and_then(unsaved))
+}
+
+/// The time, and chance.
+fn wake() -> io::Result<Wake> {
+    let mut seed = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(Wake { now: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(), seed })
+}
+
+/// A machine that has been started, and has said nothing yet.
+struct Start<'a> {
+    kernel: &'a Kernel,
+    emulator: Emulator,
+    port: UnixStream,
+    shared: Arc<Shared>,
+    hello: Receiver<Hello>,
+}
+
+impl<'a> Start<'a> {
+    fn new(
+        boot: Boot<'a>,
+        log: Option<File>,
+        shape: impl FnOnce(&mut Call) -> io::Result<()>,
+    ) -> io::Result<Self> {
         let (port, theirs) = UnixStream::pair()?;
         let (console, output) = io::pipe()?;
-        let process = command(&image, accel, &initramfs, theirs.into(), output)?
-            .spawn()
-            .map_err(|e| io::Error::new(e.kind(), format!("cannot run {QEMU}: {e}; {INSTALL}")))?;
+        let mut call = Call::new(boot.accel, theirs.into(), output)?;
+        shape(&mut call)?;
+        let process = call.command().spawn().map_err(|e| cannot_run(&e))?;
         let shared = Arc::new(Shared::default());
         *lock(&shared.waiting) = Some(BTreeMap::new());
         let (ready, hello) = mpsc::channel();
@@ -150,18 +302,28 @@ impl Machine {
             let shared = Arc::clone(&shared);
             thread::spawn(move || shared.watch(console, log))
         };
-        let mut emulator = Emulator { process, watcher: Some(watcher) };
+        let emulator = Emulator { process, watcher: Some(watcher) };
         {
             let (shared, port) = (Arc::clone(&shared), port.try_clone()?);
             thread::spawn(move || shared.listen(port, &ready));
         }
-        match hello.recv_timeout(limit) {
-            Ok(hello) => {
-                let (emulator, port) = (Mutex::new(emulator), Mutex::new(port));
-                Ok(Self { emulator, port, shared, stages: AtomicU64::new(0), hello, limit })
-            }
+        Ok(Self { kernel: boot.kernel, emulator, port, shared, hello })
+    }
+
+    /// Waits for its first word.
+    fn came_up(mut self, limit: Duration) -> io::Result<Machine> {
+        match self.hello.recv_timeout(limit) {
+            Ok(hello) => Ok(Machine {
+                emulator: Mutex::new(self.emulator),
+                port: Mutex::new(self.port),
+                shared: self.shared,
+                stages: AtomicU64::new(0),
+                hello,
+                limit,
+                origin: Origin::Booted(None),
+            }),
             Err(silence) => {
-                let status = emulator.end()?;
+                let status = self.emulator.end()?;
                 let why = match silence {
                     RecvTimeoutError::Timeout => format!("it said nothing for {} s", limit.as_secs()),
                     // One that was still on its way out has been helped.
@@ -170,9 +332,16 @@ impl Machine {
                     }
                     RecvTimeoutError::Disconnected => format!("it ended before it said anything ({status})"),
                 };
-                Err(io::Error::other(format!("kernel {}: {why}{}", kernel.version, shared.tail())))
+                Err(io::Error::other(format!("kernel {}: {why}{}", self.kernel.version, self.shared.tail())))
             }
         }
+    }
+}
+
+impl Machine {
+    /// How it came up.
+    pub(crate) const fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// What the guest said when it came up.
@@ -205,7 +374,7 @@ impl Machine {
             Some(waiting) => waiting.insert(stage, sender),
             None => return Err(lost("it has ended".to_owned())),
         };
-        self.send(&Order { stage, what }).map_err(|e| {
+        send(&lock(&self.port), &Order::Stage { stage, what }).map_err(|e| {
             let gone = matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
             lost(if gone { "it has ended".to_owned() } else { e.to_string() })
         })?;
@@ -223,7 +392,7 @@ impl Machine {
     pub(crate) fn end(&self, stage: u64) {
         lock(&self.shared.waiting).iter_mut().for_each(|waiting| drop(waiting.remove(&stage)));
         // A guest that has gone has ended its stages.
-        let _ = self.send(&Order { stage, what: What::End });
+        let _ = send(&lock(&self.port), &Order::Stage { stage, what: What::End });
     }
 
     /// Ends it, and reads its console to the end.
@@ -236,49 +405,12 @@ impl Machine {
         let complained = lock(&self.shared.console).complained();
         if complained { Err(format!("its kernel complains of itself{}", self.shared.tail())) } else { Ok(()) }
     }
-
-    fn send(&self, order: &Order) -> io::Result<()> {
-        let mut line = serde_json::to_vec(order)?;
-        line.push(b'\n');
-        lock(&self.port).write_all(&line)
-    }
 }
 
-impl Shared {
-    /// Reads the console to its end; a log gets all of it.
-    fn watch(&self, console: impl Read, mut log: Option<File>) {
-        for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-            // A log that cannot be written ends early; what the machine says is heard all the same.
-            let _ = log.as_mut().map(|log| writeln!(log, "{line}"));
-            lock(&self.console).hear(line);
-        }
-    }
-
-    /// Hands what the guest says to whoever waits for it.
-    fn listen(&self, port: UnixStream, ready: &Sender<Hello>) {
-        for line in BufReader::new(port).lines().map_while(Result::ok) {
-            match serde_json::from_str(&line) {
-                Ok(Word::Ready(hello)) => drop(ready.send(hello)),
-                Ok(Word::Said { stage, said }) => {
-                    let waiting = lock(&self.waiting).as_mut().and_then(|waiting| waiting.remove(&stage));
-                    // Nobody waits any more for what came too late.
-                    let _ = waiting.map(|waiting| waiting.send(said));
-                }
-                Err(_) => break,
-            }
-        }
-        *lock(&self.waiting) = None;
-    }
-
-    /// What the console says.
-    fn tail(&self) -> String {
-        lock(&self.console).tail()
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn send(mut port: &UnixStream, order: &Order) -> io::Result<()> {
+    let mut line = serde_json::to_vec(order)?;
+    line.push(b'\n');
+    port.write_all(&line)
 }
 
 /// Leaves an initramfs in a folder, and says where the console is to be written.
@@ -287,68 +419,4 @@ fn leave(folder: &Path, initramfs: &[u8]) -> io::Result<File> {
     fs::create_dir_all(folder).map_err(of)?;
     fs::write(folder.join("initramfs.cpio"), initramfs).map_err(of)?;
     File::create(folder.join("console.log")).map_err(of)
-}
-
-/// A file that is nowhere, for QEMU to find under the same number.
-fn in_memory(name: &CStr, bytes: &[u8]) -> io::Result<File> {
-    let mut file = File::from(memfd_create(name, MFdFlags::empty())?);
-    file.write_all(bytes)?;
-    Ok(file)
-}
-
-/// q35, as it is where nothing needs more; what would change the kernel under test is left out.
-fn command(
-    kernel: &File,
-    accel: Accel,
-    initramfs: &File,
-    port: OwnedFd,
-    output: io::PipeWriter,
-) -> io::Result<Command> {
-    let mut command = Command::new(QEMU);
-    command
-        .args([
-            "-nodefaults",
-            "-no-user-config",
-            "-no-reboot",
-            "-display",
-            "none",
-            "-machine",
-            &format!("q35,accel={}", accel.as_str()),
-        ])
-        .args(["-cpu", accel.cpu()])
-        .args(["-smp", "1", "-m", &MEMORY.to_string()])
-        .args(["-kernel", &format!("/proc/self/fd/{}", kernel.as_raw_fd())])
-        .args(["-initrd", &format!("/proc/self/fd/{}", initramfs.as_raw_fd())])
-        .args(["-append", "console=ttyS0 panic=-1 cryptomgr.notests loglevel=5"])
-        .args(["-chardev", "file,id=console,path=/proc/self/fd/1", "-serial", "chardev:console"])
-        .args(["-device", "virtio-serial-pci", "-device", "virtio-rng-pci"])
-        .args([
-            "-chardev",
-            "socket,id=port,fd=0",
-            "-device",
-            &format!("virtserialport,chardev=port,name={PORT}"),
-        ])
-        .stdin(port)
-        .stdout(output.try_clone()?)
-        .stderr(output);
-    // SAFETY: between fork and exec nothing is called but prctl, which is safe there.
-    unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
-    Ok(command)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_waits_for_a_guest_that_goes_hears_so() {
-        let shared = Shared::default();
-        let ((ready, hello), (sender, said)) = (mpsc::channel(), mpsc::channel());
-        *lock(&shared.waiting) = Some(BTreeMap::from([(7, sender)]));
-        let (port, mut guest) = UnixStream::pair().unwrap();
-        guest.write_all(b"{\"ready\":{\"release\":\"6.1\",\"refused\":[]}}\nnonsense\n").unwrap();
-        shared.listen(port, &ready);
-        assert_eq!(hello.recv().unwrap().release, "6.1");
-        assert!(said.recv().is_err() && lock(&shared.waiting).is_none());
-    }
 }

@@ -68,8 +68,14 @@ pub struct Up {
     pub accel: Accel,
     /// Why it was not the processor itself, where nobody asked for that.
     pub no_kvm: Option<String>,
+    /// Whether it is a copy of a saved one. Else its kernel was booted.
+    pub restored: bool,
+    /// What kept a saved machine from being of use, or from being made.
+    pub remark: Option<String>,
     /// From the start to its first word.
     pub boot: Duration,
+    /// From the start to the end of the trial that was through first.
+    pub first: Duration,
     /// From its first word to the end of the last trial.
     pub served: Duration,
     /// Modules that would not be loaded, each with the kernel's word.

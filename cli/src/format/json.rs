@@ -36,13 +36,17 @@ struct Document<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Guest<'a> {
-    /// It came up: its kernel's release, `kvm` or `tcg` and why not the former, the seconds to its first word and from
-    /// then on, and modules it would not load.
+    /// It came up: its kernel's release, `kvm` or `tcg` and why not the former, whether it was restored, what kept a saved
+    /// machine from being of use or being made, the seconds to its first word, to the end of a first trial, and from its
+    /// first word on, and modules it would not load.
     Up {
         release: &'a str,
         accel: &'a str,
         no_kvm: Option<&'a str>,
+        restored: bool,
+        remark: Option<&'a str>,
         boot_seconds: f64,
+        first_seconds: f64,
         served_seconds: f64,
         refused_modules: &'a [String],
     },
@@ -187,7 +191,10 @@ fn guest(machine: &Machine) -> Guest<'_> {
             release: &up.release,
             accel: up.accel.as_str(),
             no_kvm: up.no_kvm.as_deref(),
+            restored: up.restored,
+            remark: up.remark.as_deref(),
             boot_seconds: up.boot.as_secs_f64(),
+            first_seconds: up.first.as_secs_f64(),
             served_seconds: up.served.as_secs_f64(),
             refused_modules: &up.refused,
         },

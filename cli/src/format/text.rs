@@ -67,11 +67,13 @@ fn engines(reports: &[Report]) -> String {
 fn guest(column: Column, machine: &Machine) -> String {
     match machine {
         Ok(up) => {
-            let (boot, served) = (up.boot.as_secs_f64(), up.served.as_secs_f64());
+            let [boot, first, served] = [up.boot, up.first, up.served].map(|took| took.as_secs_f64());
             let accel = up.accel.as_str();
             let no_kvm = up.no_kvm.as_ref().map(|why| format!(" (no kvm: {why})")).unwrap_or_default();
+            let came = if up.restored { "restored" } else { "up" };
+            let remark = up.remark.as_ref().map(|remark| format!("; {remark}")).unwrap_or_default();
             let said = format!(
-                "{column}: {}, up after {boot:.1} s by {accel}{no_kvm}, served {served:.1} s",
+                "{column}: {}, {came} after {boot:.1} s by {accel}{no_kvm}, first trial through after {first:.1} s, served {served:.1} s{remark}",
                 up.release
             );
             paint(FAINT, &said) + "\n"

@@ -263,6 +263,43 @@ fn a_program_that_is_ended_takes_its_machine_with_it() {
     }
 }
 
+/// One that has no monitor that answers, say.
+#[test]
+fn a_machine_that_cannot_be_saved_serves_all_the_same_and_says_so() {
+    let folder = place(Some(&format!("{READY}\nread set\n{}", answers())), Some(MANIFEST));
+    let mut checking = checking(folder.path(), &["--accel", "tcg", "--timeout", "1"]);
+    let said = Said::from(checking.env("SEATRIAL_MACHINES", folder.path().join("saved")).output().unwrap());
+    assert_eq!(said.status, 0, "{}{}", said.out, said.err);
+    assert!(said.out.contains("it could not be saved: QEMU's monitor says nothing"), "{}", said.out);
+    assert!(!folder.path().join("saved").exists());
+}
+
+#[test]
+fn a_trial_that_asks_for_it_has_a_machine_of_its_own() {
+    for (fresh, machines) in [("", 1), ("fresh: true\n", 2)] {
+        let qemu = format!("echo started >> machines\n{READY}\nread set\n{}", answers());
+        let folder = place(Some(&qemu), Some(MANIFEST));
+        fs::write(folder.path().join("t.trial.yaml"), format!("{fresh}{TRIAL}")).unwrap();
+        let said = Said::from(checking(folder.path(), &[]).output().unwrap());
+        assert_eq!(said.status, 0, "{}{}", said.out, said.err);
+        let started = fs::read_to_string(folder.path().join("machines")).unwrap();
+        assert_eq!(started.lines().count(), machines, "{fresh}");
+    }
+}
+
+#[test]
+fn what_the_kernel_of_a_machine_of_its_own_says_of_itself_fails_the_run() {
+    let qemu = format!(
+        "echo started >> machines\n{READY}\nread set\n[ $(/bin/grep -c . machines) = 1 ] || echo 'BUG: x'\n{}",
+        answers()
+    );
+    let folder = place(Some(&qemu), Some(MANIFEST));
+    fs::write(folder.path().join("t.trial.yaml"), format!("fresh: true\n{TRIAL}")).unwrap();
+    let said = Said::from(checking(folder.path(), &[]).output().unwrap());
+    assert_eq!(said.status, 1, "{}{}", said.out, said.err);
+    assert!(said.out.contains("1 machine lost") && said.out.contains("BUG: x"), "{}", said.out);
+}
+
 #[test]
 fn two_checks_at_one_time_have_machines_of_their_own() {
     let folder = place(Some(&format!("{READY}\nread set\n{}", answers())), Some(MANIFEST));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use liblzma::read::XzDecoder;
@@ -93,6 +94,27 @@ pub(super) fn modules(folder: &Path) -> io::Result<Vec<Module>> {
     let mut loaded = Loaded { paths, seen: BTreeSet::new(), order: Vec::new() };
     WANTED.iter().try_for_each(|name| loaded.take(&key(name)))?;
     Ok(loaded.order)
+}
+
+/// What the file system says of every module: no change of a file leaves it as it is.
+///
+/// # Errors
+/// A folder or a file that cannot be read.
+pub(super) fn mark(folder: &Path, field: &mut impl FnMut(&[u8])) -> io::Result<()> {
+    let mut paths = BTreeMap::new();
+    find(&folder.join("kernel"), &mut paths)?;
+    for (name, path) in paths {
+        let of = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+        let meta = fs::metadata(&path).map_err(of)?;
+        field(name.as_bytes());
+        for number in [meta.dev(), meta.ino(), meta.size()] {
+            field(&number.to_le_bytes());
+        }
+        for time in [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()] {
+            field(&time.to_le_bytes());
+        }
+    }
+    Ok(())
 }
 
 struct Loaded {

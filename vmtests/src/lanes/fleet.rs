@@ -2,6 +2,7 @@
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use seatrial_core::topology::trial::{Lane, Trial};
 use super::vm::{Elsewhere, Lost};
 use super::{LaneMissing, Means, Ran, on, spread};
 use crate::kernels::{self, Kernel};
-use crate::qemu::{Accel, Boot, kvm_may_run};
+use crate::qemu::{Accel, Boot, Kit, Origin, kvm_may_run};
 use crate::report::{Column, Machine, Up};
 
 /// How long a machine that the processor itself runs may take to come up, before it is taken for one that hangs.
@@ -67,7 +68,8 @@ fn choose(kernels: &[Kernel], means: &Means) -> Chosen {
     let tried = kvm_may_run().and_then(|()| match kernels {
         [kernel, ..] => {
             let boot = boot(kernel, Accel::Kvm, means);
-            Elsewhere::boot(Boot { limit: PROBE.min(means.timeout), keep: None, ..boot }).map(drop)
+            let kit = Kit::gather(Boot { limit: PROBE.min(means.timeout), keep: None, ..boot })?;
+            Elsewhere::start(&kit).map(drop)
         }
         [] => Ok(()),
     });
@@ -81,33 +83,71 @@ fn choose(kernels: &[Kernel], means: &Means) -> Chosen {
 }
 
 fn boot<'a>(kernel: &'a Kernel, accel: Accel, means: &'a Means) -> Boot<'a> {
-    Boot { kernel, program: &means.program, limit: means.timeout, accel, keep: None }
+    Boot {
+        kernel,
+        program: &means.program,
+        limit: means.timeout,
+        accel,
+        keep: None,
+        saved: means.saved.as_deref(),
+    }
 }
 
-/// Boots a kernel, and runs trials on it.
+/// Starts a machine, and runs trials on it, or on others like it.
 #[expect(clippy::disallowed_methods, reason = "how long a kernel takes is of interest")]
 fn serve(trials: &[Trial], kernel: &Kernel, (accel, no_kvm): &Chosen, means: &Means) -> Served {
     let began = Instant::now();
     let keep = means.keep.as_ref().map(|folder| folder.join(kernel.version.to_string()));
-    match Elsewhere::boot(Boot { keep: keep.as_deref(), ..boot(kernel, *accel, means) }) {
-        Ok(elsewhere) => {
-            let came = Instant::now();
-            let ran = spread(trials, means.jobs, |trial| on(trial, &elsewhere));
-            let hello = elsewhere.hello();
-            let up = Up {
-                release: hello.release.clone(),
-                accel: *accel,
-                no_kvm: no_kvm.clone(),
-                boot: came - began,
-                served: came.elapsed(),
-                refused: hello.refused.clone(),
-            };
-            Served { machine: elsewhere.finish().map(|()| up), ran, came_up: true }
-        }
+    let kit = Kit::gather(Boot { keep: keep.as_deref(), ..boot(kernel, *accel, means) });
+    let started = kit.and_then(|kit| Elsewhere::start(&kit).map(|elsewhere| (kit, elsewhere)));
+    let (kit, elsewhere) = match started {
+        Ok(started) => started,
         Err(why) => {
             let lost = Lost(kernel.version);
             let ran = trials.iter().map(|trial| on(trial, &lost)).collect();
-            Served { machine: Err(why.to_string()), ran, came_up: false }
+            return Served { machine: Err(why.to_string()), ran, came_up: false };
+        }
+    };
+    let came = Instant::now();
+    let (first, mistakes) = (OnceLock::new(), Mutex::new(Vec::new()));
+    let ran = spread(trials, means.jobs, |trial| {
+        let ran = if trial.fresh { alone(trial, &kit, &mistakes) } else { on(trial, &elsewhere) };
+        let _ = first.set(began.elapsed());
+        ran
+    });
+    let hello = elsewhere.hello();
+    let (restored, remark) = match elsewhere.origin() {
+        Origin::Booted(remark) => (false, remark.clone()),
+        Origin::Restored => (true, None),
+    };
+    let up = Up {
+        release: hello.release.clone(),
+        accel: *accel,
+        no_kvm: no_kvm.clone(),
+        restored,
+        remark,
+        boot: came - began,
+        first: first.into_inner().unwrap_or_default(),
+        served: came.elapsed(),
+        refused: hello.refused.clone(),
+    };
+    let mistakes = mistakes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let machine = elsewhere.finish().and_then(|()| mistakes.into_iter().next().map_or(Ok(()), Err));
+    Served { machine: machine.map(|()| up), ran, came_up: true }
+}
+
+/// Runs a trial on a machine of its own. What its kernel says of its own mistakes is put to the others'.
+fn alone(trial: &Trial, kit: &Kit<'_>, mistakes: &Mutex<Vec<String>>) -> Ran {
+    let put = |mistake| mistakes.lock().unwrap_or_else(PoisonError::into_inner).push(mistake);
+    match Elsewhere::start(kit) {
+        Ok(elsewhere) => {
+            let ran = on(trial, &elsewhere);
+            elsewhere.finish().err().into_iter().for_each(put);
+            ran
+        }
+        Err(why) => {
+            put(why.to_string());
+            on(trial, &Lost(kit.kernel()))
         }
     }
 }

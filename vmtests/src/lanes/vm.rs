@@ -11,7 +11,7 @@ use seatrial_core::topology::trial::{Lane, Place, Trial};
 
 use super::ground::{Ground, Standing, engine};
 use crate::channel::{Hello, What};
-use crate::qemu::{self, Boot, Machine};
+use crate::qemu::{self, Kit, Machine, Origin};
 
 /// Whether machines can be booted here.
 pub(super) fn available() -> io::Result<()> {
@@ -26,12 +26,12 @@ pub(super) struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// Boots a kernel.
+    /// Starts a machine.
     ///
     /// # Errors
     /// Why nothing came of it.
-    pub(super) fn boot(boot: Boot<'_>) -> io::Result<Self> {
-        Ok(Self { machine: Machine::boot(boot)?, kernel: boot.kernel.version })
+    pub(super) fn start(kit: &Kit<'_>) -> io::Result<Self> {
+        Ok(Self { machine: kit.start()?, kernel: kit.kernel() })
     }
 
     /// Ends the machine.
@@ -40,6 +40,11 @@ impl Elsewhere {
     /// That its kernel complained of itself.
     pub(super) fn finish(self) -> Result<(), String> {
         self.machine.finish()
+    }
+
+    /// How it came up.
+    pub(super) const fn origin(&self) -> &Origin {
+        self.machine.origin()
     }
 
     /// What it said when it came up.
