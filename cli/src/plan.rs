@@ -79,7 +79,7 @@ fn rules(plan: &Plan, ns: Option<NsName>, backend: Backend) -> (NsName, impl Ite
     let here = ns.clone();
     let rules = plan.items.iter().filter(move |item| item.ns == here).filter_map(move |item| {
         if let Object::Rules(rules) = &item.object {
-            Some(rules).filter(|r| r.backend == backend)
+            Some(&**rules).filter(|r| r.backend == backend)
         } else {
             None
         }

@@ -121,7 +121,7 @@ pub enum Object {
     /// A setting under /proc/sys.
     Sysctl(Sysctl),
     /// All rules of one family and backend in this namespace, written at once.
-    Rules(Ruleset),
+    Rules(Arc<Ruleset>),
     /// A file a container or a machine sees.
     File(File),
     /// A node: a container's first process, or a machine.

@@ -112,7 +112,7 @@ impl Host {
 
 fn rules(object: &Object) -> Option<Arc<Ruleset>> {
     match object {
-        Object::Rules(ruleset) => Some(ruleset.clone().into()),
+        Object::Rules(ruleset) => Some(ruleset.clone()),
         _ => None,
     }
 }

@@ -22,7 +22,7 @@ const OVERFLOW_ID: u32 = 65_534;
 /// Namespaces of every kind, the processes in them, and the files they see.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Namespaces {
-    spaces: BTreeMap<(NsKind, NsName), Namespace>,
+    spaces: BTreeMap<NsKind, IndexMap<NsName, Namespace, FxBuildHasher>>,
     processes: IndexMap<NodeName, Process, FxBuildHasher>,
     /// In the order they were started: a process's number in a namespace is its place among those that are seen there.
     started: Vec<NodeName>,
@@ -43,7 +43,7 @@ pub enum Unmet {
 impl Namespaces {
     /// Makes a namespace.
     pub(crate) fn make(&mut self, name: NsName, namespace: Namespace) {
-        self.spaces.insert((namespace.kind(), name), namespace);
+        self.spaces.entry(namespace.kind()).or_default().insert(name, namespace);
     }
 
     /// Takes a namespace away, with the files of a mount namespace.
@@ -51,12 +51,16 @@ impl Namespaces {
         if kind == NsKind::Mount {
             self.files.retain(|(mount, _), _| mount != name);
         }
-        self.spaces.remove(&(kind, name.clone())).is_some()
+        self.spaces.get_mut(&kind).is_some_and(|spaces| spaces.swap_remove(name).is_some())
     }
 
     /// Whether there is such a namespace.
     pub(crate) fn has(&self, name: &NsName, kind: NsKind) -> bool {
-        self.spaces.contains_key(&(kind, name.clone()))
+        self.find(kind, name).is_some()
+    }
+
+    fn find(&self, kind: NsKind, name: &NsName) -> Option<&Namespace> {
+        self.spaces.get(&kind)?.get(name)
     }
 
     /// Starts a process.
@@ -102,7 +106,7 @@ impl Namespaces {
     /// The names of a node's UTS namespace, as /proc/sys/kernel has them.
     fn names(&self, node: &NodeName) -> Option<(&str, &str)> {
         let uts = self.space(node, NsKind::Uts)?;
-        match self.spaces.get(&(NsKind::Uts, uts.clone()))? {
+        match self.find(NsKind::Uts, uts)? {
             Namespace::Uts { hostname, domainname } => {
                 Some((hostname, domainname.as_deref().unwrap_or("(none)")))
             }
@@ -148,7 +152,7 @@ impl Namespaces {
 
     fn id_map(&self, node: &NodeName) -> Option<IdMap> {
         let user = self.space(node, NsKind::User)?;
-        match self.spaces.get(&(NsKind::User, user.clone()))? {
+        match self.find(NsKind::User, user)? {
             Namespace::User { map } => Some(*map),
             Namespace::Network | Namespace::Mount(_) | Namespace::Ipc { .. } => None,
             Namespace::Pid | Namespace::Uts { .. } | Namespace::Cgroup => None,

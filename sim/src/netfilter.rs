@@ -203,12 +203,13 @@ impl Netfilter {
         Ok(Self { rules: Rules::build(rulesets)?.into(), table: Table::default() })
     }
 
-    /// Other rules in place of these; conntrack stays as it is.
+    /// Other rules in place of these, that differ in one family alone and have whatever is new behind what stays;
+    /// conntrack stays as it is.
     ///
     /// # Errors
     /// As [`Netfilter::build`]; then the old rules stay.
-    pub fn replace(&mut self, rulesets: &[Arc<Ruleset>]) -> Result<(), RulesError> {
-        self.rules = Rules::build(rulesets)?.into();
+    pub fn replace(&mut self, rulesets: &[Arc<Ruleset>], family: Family) -> Result<(), RulesError> {
+        self.rules = self.rules.rebuild(rulesets, family)?.into();
         Ok(())
     }
 

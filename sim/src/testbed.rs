@@ -155,7 +155,7 @@ impl Bed {
 
     /// Rules as iptables-restore reads them.
     pub(crate) fn rules(self, ns: &str, text: &str) -> Self {
-        self.with(ns, Object::Rules(iptables::parse(text, Family::V4).unwrap()))
+        self.with(ns, Object::Rules(iptables::parse(text, Family::V4).unwrap().into()))
     }
 
     /// A listener of a node on every address.

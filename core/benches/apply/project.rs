@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use seatrial_core::addr::Family;
 use seatrial_core::engine::Engine;
@@ -55,7 +56,7 @@ pub(crate) fn plan(size: Size, extent: Extent) -> Plan {
         plan.items.retain(of_networks);
         for item in &mut plan.items {
             if let Object::Rules(rules) = &mut item.object {
-                rules.backend = backend;
+                Arc::make_mut(rules).backend = backend;
             }
         }
     }

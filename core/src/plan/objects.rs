@@ -27,7 +27,9 @@ impl Dockerd {
         }
         items.extend(self.bridge_filter());
         items.extend(self.network_items());
-        items.extend(self.firewall.rulesets().into_iter().map(|rules| item(host, Object::Rules(rules))));
+        items.extend(
+            self.firewall.rulesets().into_iter().map(|rules| item(host, Object::Rules(rules.into()))),
+        );
         let mut zones = self.zones();
         items.extend(self.lingering.iter().flat_map(|l| l.items.iter().cloned()));
         for ctr in self.containers.iter().filter(|c| c.is_running()) {

@@ -26,7 +26,7 @@ pub fn machines(topology: &Topology) -> Plan {
     let mut items = wire::items(topology);
     for host in &topology.hosts {
         let rules = host.machine.firewall.iter();
-        items.extend(rules.map(|r| wire::item(host.name.as_str(), Object::Rules(r.clone()))));
+        items.extend(rules.map(|r| wire::item(host.name.as_str(), Object::Rules(r.clone().into()))));
     }
     Plan { items }
 }
@@ -63,7 +63,7 @@ impl Planner {
     pub fn plan(&self) -> Plan {
         let mut items = wire::items(&self.topology);
         for (machine, rules) in &self.rules {
-            items.extend(rules.iter().map(|r| wire::item(machine.as_str(), Object::Rules(r.clone()))));
+            items.extend(rules.iter().map(|r| wire::item(machine.as_str(), Object::Rules(r.clone().into()))));
         }
         items.extend(self.engines.iter().flat_map(Dockerd::items));
         // A process of a machine may listen on an address that only Docker's bridge has.

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::{fs, thread};
 
 use seatrial_core::plan::{Item, Object, plan};
@@ -34,7 +35,7 @@ fn run(args: &[&str], script: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn rulesets(trial: &Path) -> Vec<Ruleset> {
+fn rulesets(trial: &Path) -> Vec<Arc<Ruleset>> {
     let topology = trial::read(trial, &Disk, &Options::default()).unwrap().topology;
     let of_nft = |item: Item| {
         let Object::Rules(rules) = item.object else { return None };

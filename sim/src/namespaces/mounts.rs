@@ -168,7 +168,7 @@ impl Namespaces {
 
     fn mount_root(&self, node: &NodeName) -> Option<(&NsName, &MountRoot)> {
         let space = self.space(node, NsKind::Mount)?;
-        match self.spaces.get(&(NsKind::Mount, space.clone()))? {
+        match self.find(NsKind::Mount, space)? {
             Namespace::Mount(root) => Some((space, root)),
             Namespace::Network | Namespace::Ipc { .. } | Namespace::Pid => None,
             Namespace::Uts { .. } | Namespace::User { .. } | Namespace::Cgroup => None,
@@ -185,7 +185,7 @@ impl Namespaces {
             size,
         };
         let mut mounts = vec![mount("/dev/mqueue", Store::Queues(ipc.clone()), Size::Bytes(0))];
-        if let Some(Namespace::Ipc { shm_size: Some(bytes) }) = self.spaces.get(&(NsKind::Ipc, ipc.clone())) {
+        if let Some(Namespace::Ipc { shm_size: Some(bytes) }) = self.find(NsKind::Ipc, ipc) {
             mounts.push(mount("/dev/shm", Store::Shm(ipc.clone()), Size::Bytes(pages(*bytes))));
         }
         mounts

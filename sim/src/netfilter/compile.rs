@@ -30,8 +30,8 @@ const CONFIRM: i32 = i32::MAX;
 pub(super) struct Rules {
     /// What they were made from: the words of a trace.
     sources: Vec<Arc<Ruleset>>,
-    v4: Code,
-    v6: Code,
+    v4: Arc<Code>,
+    v6: Arc<Code>,
 }
 
 /// The rules of one family.
@@ -168,14 +168,29 @@ pub(super) enum NatAction {
 impl Rules {
     pub(super) fn build(rulesets: &[Arc<Ruleset>]) -> Result<Self, RulesError> {
         check(rulesets)?;
-        let code = |family| Code::build(rulesets, family);
+        let code = |family| Code::build(rulesets, family).into();
         Ok(Self { sources: rulesets.to_vec(), v4: code(Family::V4), v6: code(Family::V6) })
     }
 
-    pub(super) const fn code(&self, family: Family) -> &Code {
+    /// Others, that differ in one family alone; the other's stand where they stood.
+    pub(super) fn rebuild(&self, rulesets: &[Arc<Ruleset>], family: Family) -> Result<Self, RulesError> {
+        check(rulesets)?;
+        let mut rules = Self { sources: rulesets.to_vec(), ..self.clone() };
+        *rules.code_mut(family) = Code::build(rulesets, family).into();
+        Ok(rules)
+    }
+
+    pub(super) fn code(&self, family: Family) -> &Code {
         match family {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
+        }
+    }
+
+    const fn code_mut(&mut self, family: Family) -> &mut Arc<Code> {
+        match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
         }
     }
 
@@ -187,8 +202,9 @@ impl Rules {
     /// Looks at every rule of a chain, however many there are.
     #[cfg(test)]
     pub(super) fn forget_indexes(&mut self) {
-        let chains = self.v4.chains.iter_mut().chain(&mut self.v6.chains);
-        chains.for_each(|chain| chain.index = None);
+        for family in Family::ALL {
+            Arc::make_mut(self.code_mut(family)).chains.iter_mut().for_each(|chain| chain.index = None);
+        }
     }
 
     fn source(&self, at: ChainAt) -> Option<(&Table, &Chain)> {
@@ -247,6 +263,10 @@ impl Code {
 
     fn build(rulesets: &[Arc<Ruleset>], family: Family) -> Self {
         let mut code = Self::default();
+        let of_family = || rulesets.iter().filter(|ruleset| ruleset.family == family);
+        let chains = || of_family().flat_map(|ruleset| &ruleset.tables).flat_map(|table| &table.chains);
+        code.chains.reserve(chains().count());
+        code.rules.reserve(chains().map(|chain| chain.rules.len()).sum());
         let mut bases = Vec::new();
         let mut tracks = false;
         for (r, ruleset) in rulesets.iter().enumerate().filter(|(_, ruleset)| ruleset.family == family) {
@@ -269,7 +289,7 @@ impl Code {
         let start = self.rules.len();
         for (index, rule) in chain.rules.iter().enumerate() {
             let conditions = self.conditions.len();
-            self.conditions.extend(rule.matches.iter().flat_map(Condition::all_of));
+            rule.matches.iter().for_each(|of| Condition::add(&mut self.conditions, of));
             self.rules.push(RuleCode {
                 conditions: conditions..self.conditions.len(),
                 action: rule.target.as_ref().map_or(Action::Continue, |target| place.action(target)),

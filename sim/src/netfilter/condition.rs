@@ -153,9 +153,9 @@ fn device(is: &Is<IfPattern>) -> Is<Device> {
 }
 
 impl Condition {
-    /// The conditions a match stands for: none for a comment, up to three for `-m tcp`.
-    pub(super) fn all_of(of: &Match) -> Vec<Self> {
-        vec![match of {
+    /// Adds the conditions a match stands for: none for a comment, up to three for `-m tcp`.
+    pub(super) fn add(all: &mut Vec<Self>, of: &Match) {
+        let condition = match of {
             Match::Source(is) => Self::Source(prefix(is)),
             Match::Destination(is) => Self::Destination(prefix(is)),
             Match::InInterface(is) => Self::Input(device(is)),
@@ -165,15 +165,14 @@ impl Condition {
                 Self::Inputs(Is { not: is.not, value: is.value.iter().map(exact).collect() })
             }
             // Protocol 0 is any.
-            Match::Protocol(is) if is.value.0 == 0 => return Vec::new(),
+            Match::Protocol(is) if is.value.0 == 0 => return,
             Match::Protocol(is) => Self::Protocol(*is),
             Match::Fragment(is) => Self::Fragment(is.not),
             Match::Tcp(tcp) => {
-                let mut all = vec![Self::Ports(Protocol::TCP, tcp.ports)];
                 all.extend(tcp.flags.map(Self::TcpFlags));
                 // A packet here carries no TCP options, a real one does.
                 all.extend(tcp.option.map(|_| Self::Unknown));
-                return all;
+                Self::Ports(Protocol::TCP, tcp.ports)
             }
             Match::Udp(ports) => Self::Ports(Protocol::UDP, *ports),
             Match::Sctp(ports) => Self::Ports(Protocol::SCTP, *ports),
@@ -183,13 +182,14 @@ impl Condition {
             Match::State(is) => Self::State(states(is)),
             Match::Mark(is) => Self::Mark(*is),
             Match::ConnMark(is) => Self::ConnMark(*is),
-            Match::Comment(_) => return Vec::new(),
+            Match::Comment(_) => return,
             Match::Multiport(m) => Self::Multiport(Box::new(m.clone())),
             Match::PhysDev(m) => Self::PhysDev(Box::new(m.clone())),
             Match::Ttl(limit) | Match::HopLimit(limit) => Self::HopLimit(*limit),
             Match::Other { module, .. } if EXTENSION_HEADERS.contains(&module.as_str()) => Self::Never,
             Match::Other { .. } => Self::Unknown,
-        }]
+        };
+        all.push(condition);
     }
 
     /// Whether a match asks for conntrack (`nf_ct_netns_get` in its `checkentry`).

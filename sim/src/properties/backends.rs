@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestError;
@@ -249,7 +250,7 @@ fn leave_out(item: &mut Item, without: Option<&str>) {
             Some(Match::Comment(comment)) => comment == without,
             _ => rule.to_string().starts_with(without),
         };
-        let chains = rules.tables.iter_mut().flat_map(|table| &mut table.chains);
+        let chains = Arc::make_mut(rules).tables.iter_mut().flat_map(|table| &mut table.chains);
         chains.for_each(|chain| chain.rules.retain(|rule| !is(rule)));
     }
 }

@@ -1,6 +1,7 @@
 //! Mistakes, each for one checker to find.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use seatrial_core::addr::MacAddr;
 use seatrial_core::plan::{LinkKind, Object, Plan};
@@ -45,7 +46,7 @@ pub(super) fn plan(mut plan: Plan, bug: Option<Bug>) -> Plan {
     for item in &mut plan.items {
         match (&mut item.object, bug) {
             (Object::Rules(rules), Some(Bug::Leak)) => {
-                let chains = rules.tables.iter_mut().flat_map(|table| &mut table.chains);
+                let chains = Arc::make_mut(rules).tables.iter_mut().flat_map(|table| &mut table.chains);
                 chains.for_each(|chain| {
                     chain.rules.retain(|r| !matches!(r.target, Some(Target::Masquerade(..))))
                 });

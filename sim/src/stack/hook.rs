@@ -160,7 +160,7 @@ mod tests {
         let ask = |input: &str| {
             let rules = format!("*filter\n:INPUT DROP [0:0]\n{input}COMMIT\n");
             let rules = seatrial_core::rules::iptables::parse(&rules, Family::V6).unwrap();
-            probe(&mut bed.clone().with("b", Object::Rules(rules)).world(), "a -> [fd00::2]:80/tcp")
+            probe(&mut bed.clone().with("b", Object::Rules(rules.into())).world(), "a -> [fd00::2]:80/tcp")
         };
         let unfound = ask(tcp);
         assert_eq!(unfound.outcome.to_string(), "unreachable (host)");

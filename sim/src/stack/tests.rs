@@ -379,7 +379,7 @@ fn v5_reject_says_port_unreachable_or_what_it_is_told_to() {
     let rejected = |with: &str| {
         let rules = format!("*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -j REJECT{with}\nCOMMIT\n");
         let rules = iptables::parse(&rules, Family::V6).unwrap();
-        let mut world = routed6().listen("b", "80/tcp").with("r", Object::Rules(rules)).world();
+        let mut world = routed6().listen("b", "80/tcp").with("r", Object::Rules(rules.into())).world();
         ask(&mut world, "a -> [2001:db8:1::2]:80/tcp")
     };
     assert_eq!(rejected(""), "refused");

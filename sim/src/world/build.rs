@@ -152,11 +152,7 @@ impl World {
                 Ok(())
             }
             Object::Neighbour(neighbour) => self.make_neighbour(id, neighbour),
-            Object::Sysctl(sysctl) => {
-                self.stacks[id].set_sysctl(&sysctl.key, &sysctl.value)?;
-                self.refresh_all(id);
-                Ok(())
-            }
+            Object::Sysctl(sysctl) => self.set_sysctl(id, &sysctl.key, &sysctl.value),
             Object::Rules(rules) => self.make_rules(id, rules),
             Object::Proxy(proxy) => self.make_proxy(id, proxy),
             Object::Reservation(held) => self.make_reservation(id, held),
@@ -269,14 +265,26 @@ impl World {
         Ok(())
     }
 
+    /// Sets a setting, with what it brings about.
+    pub(crate) fn set_sysctl(&mut self, ns: NsId, key: &str, value: &str) -> Result<(), Refusal> {
+        self.stacks[ns].set_sysctl(key, value)?;
+        if key.ends_with(".disable_ipv6") {
+            self.refresh_all(ns);
+        }
+        Ok(())
+    }
+
     /// Rules in place of those of their family and tool; conntrack goes on.
-    pub(crate) fn make_rules(&mut self, ns: NsId, rules: &Ruleset) -> Result<(), Refusal> {
+    pub(crate) fn make_rules(&mut self, ns: NsId, rules: &Arc<Ruleset>) -> Result<(), Refusal> {
         let stack = &mut self.stacks[ns];
         let mut rulesets = stack.rulesets.clone();
-        rulesets.retain(|r| (r.family, r.backend) != (rules.family, rules.backend));
-        rulesets.push(Arc::new(rules.clone()));
+        let same = |r: &&mut Arc<Ruleset>| (r.family, r.backend) == (rules.family, rules.backend);
+        match rulesets.iter_mut().find(same) {
+            Some(before) => *before = Arc::clone(rules),
+            None => rulesets.push(Arc::clone(rules)),
+        }
         match &mut stack.netfilter {
-            Some(netfilter) => netfilter.replace(&rulesets).map_err(|e| e.to_string())?,
+            Some(netfilter) => netfilter.replace(&rulesets, rules.family).map_err(|e| e.to_string())?,
             None => stack.netfilter = Some(Netfilter::build(&rulesets).map_err(|e| e.to_string())?),
         }
         stack.rulesets = rulesets;

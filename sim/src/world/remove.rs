@@ -84,14 +84,10 @@ impl World {
                 there(self.stacks[id].neighbours.swap_remove(&(dev, neighbour.address)).is_some())
             }
             // Without the object the setting is the kernel's own, 0 wherever the simulator looks at it.
-            Object::Sysctl(sysctl) => {
-                self.stacks[id].set_sysctl(&sysctl.key, "0")?;
-                self.refresh_all(id);
-                Ok(())
-            }
+            Object::Sysctl(sysctl) => self.set_sysctl(id, &sysctl.key, "0"),
             Object::Rules(rules) => {
-                let empty = seatrial_core::rules::Ruleset { tables: Vec::new(), ..rules.clone() };
-                self.make_rules(id, &empty)
+                let empty = seatrial_core::rules::Ruleset { tables: Vec::new(), ..**rules };
+                self.make_rules(id, &empty.into())
             }
             Object::Proxy(proxy) => self.unmake_proxy(id, proxy),
             Object::Reservation(r) => {

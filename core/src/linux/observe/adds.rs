@@ -2,6 +2,7 @@
 //! passes over, each with its reason.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::addr::{Family, IfName, IpNet};
 use crate::linux::node::mounts::image;
@@ -203,7 +204,7 @@ fn leads_to(route: &Route, object: &Object) -> bool {
 
 fn forget_counters(object: &mut Object) {
     let Object::Rules(rules) = object else { return };
-    for chain in rules.tables.iter_mut().flat_map(|table| &mut table.chains) {
+    for chain in Arc::make_mut(rules).tables.iter_mut().flat_map(|table| &mut table.chains) {
         chain.counters = Counters::default();
         chain.rules.iter_mut().for_each(|rule| rule.counters = None);
     }

@@ -20,7 +20,7 @@ pub(super) fn read(ns: &NsName, family: Family, text: &str, seen: &mut Seen) {
     }
     match parse(text, family) {
         Ok(rules) if rules.tables.is_empty() => {}
-        Ok(rules) => seen.item(ns, Object::Rules(rules)),
+        Ok(rules) => seen.item(ns, Object::Rules(rules.into())),
         Err(error) => seen.unknown(ns, format!("rules of IPv{}: {error}", family.number())),
     }
 }
@@ -67,7 +67,8 @@ pub(super) fn read_listed(ns: &NsName, listed: &[(Family, String)], seen: &mut S
             }
         }
         if !tables.is_empty() {
-            seen.item(ns, Object::Rules(Ruleset { family, backend: Backend::Nft, tables }));
+            let rules = Ruleset { family, backend: Backend::Nft, tables };
+            seen.item(ns, Object::Rules(rules.into()));
         }
     }
 }

@@ -78,7 +78,8 @@ fn listener(ns: &str, address: Option<&str>) -> Item {
 
 fn rules(table: &str, chains: Vec<Chain>) -> Item {
     let tables = vec![Table { name: table.to_owned(), maps: Vec::new(), chains }];
-    item("a", Object::Rules(Ruleset { family: crate::addr::Family::V4, backend: Backend::Iptables, tables }))
+    let rules = Ruleset { family: crate::addr::Family::V4, backend: Backend::Iptables, tables };
+    item("a", Object::Rules(rules.into()))
 }
 
 fn chain(name: &str, hook: Option<Hook>, jumps: &[&str]) -> Chain {
@@ -108,7 +109,7 @@ fn a_map_that_is_asked_is_in_the_table_and_leads_to_its_chains() {
     };
     let faults = |rules: Ruleset| {
         let mut items = node("a");
-        items.push(item("a", Object::Rules(rules)));
+        items.push(item("a", Object::Rules(rules.into())));
         fault(items)
     };
     let nowhere = faults(asks(&[("br0", "in__br0")]));

@@ -57,7 +57,7 @@ impl Dockerd {
 
     /// The same as objects.
     pub(in crate::plan) fn rule_items(&self, ctr: &Ctr) -> Vec<Item> {
-        let item = |rules| Item { ns: ctr.ns(NsKind::Network), object: Object::Rules(rules) };
+        let item = |rules: Ruleset| Item { ns: ctr.ns(NsKind::Network), object: Object::Rules(rules.into()) };
         self.own_rules(ctr).into_iter().map(item).collect()
     }
 

@@ -173,7 +173,7 @@ fn a_reset_by_reject_closes_the_connection() {
     let reject =
         "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -p tcp -j REJECT --reject-with tcp-reset\nCOMMIT\n";
     let rules = [iptables::parse(&format!("{STATES}{reject}"), Family::V4).unwrap()];
-    host.netfilter.replace(&rules.map(Into::into)).unwrap();
+    host.netfilter.replace(&rules.map(Into::into), Family::V4).unwrap();
     assert!(matches!(host.forward(ack, "eth0", "bridge1"), Err(Verdict::Reject(..))));
     assert!(host.entries()[0].starts_with("tcp      6 10 CLOSE "));
 }

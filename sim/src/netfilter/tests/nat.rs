@@ -42,7 +42,7 @@ fn n1_a_rule_added_later_does_not_touch_a_flow_that_is_known() {
     let with_nat = format!(
         "{filter}*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p udp --dport 53 -j DNAT --to-destination 192.0.2.3\nCOMMIT\n"
     );
-    host.netfilter.replace(&[iptables::parse(&with_nat, Family::V4).unwrap().into()]).unwrap();
+    host.netfilter.replace(&[iptables::parse(&with_nat, Family::V4).unwrap().into()], Family::V4).unwrap();
     assert_eq!(send(&mut host, "203.0.113.50:4000"), "192.0.2.2:53");
     assert_eq!(send(&mut host, "203.0.113.50:4001"), "192.0.2.3:53");
 }
@@ -189,7 +189,7 @@ fn after_one_that_is_over(kernel: Kernel) -> [Option<u16>; 2] {
     assert!(host.entries()[0].contains("CLOSE"), "{:?}", host.entries());
     // A single port is kept without a search, and clashes; a range of two searches, and may evict.
     let two = "*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -o eth0 -p tcp -j SNAT --to-source 203.0.113.10:7000-7001\nCOMMIT\n";
-    host.netfilter.replace(&[iptables::parse(two, Family::V4).unwrap().into()]).unwrap();
+    host.netfilter.replace(&[iptables::parse(two, Family::V4).unwrap().into()], Family::V4).unwrap();
     let mut newer = |from: &str, seq| {
         let mut packet = syn(from, "203.0.113.50:80");
         if let L4::Tcp(tcp) = &mut packet.l4 {

@@ -116,7 +116,7 @@ fn rules_that_differ_are_told_line_by_line() {
         let text = format!(
             "*filter\n:INPUT {policy} [{packets}:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
         );
-        serde_json::to_string(&Object::Rules(parse(&text, Family::V4).unwrap())).unwrap()
+        serde_json::to_string(&Object::Rules(parse(&text, Family::V4).unwrap().into())).unwrap()
     };
     assert!(apart(&[&rules("DROP", 0)], &[&rules("DROP", 7)]).is_empty());
     assert_eq!(
