@@ -71,9 +71,9 @@ pub(crate) struct Check {
     /// How many trials to run at one time, where they wait for a kernel
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
-    /// Runs every trial with this Engine's rules, whatever it says itself
+    /// Runs every trial with this Engine's rules, whatever it says itself; can be given several times
     #[arg(long, value_name = "VERSION")]
-    pub(crate) engine: Option<Engine>,
+    pub(crate) engine: Vec<Engine>,
     /// A kernel that lane vm boots and lane sim follows: a version that is listed, or a path; can be given several times;
     /// without it the newest there is, and 6.12
     #[arg(long, value_name = "VERSION|IMAGE[:MODULES]")]

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::thread;
 
 use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics};
-use seatrial_core::engine::Engine;
 use seatrial_core::topology::trial::{Lane, Trial};
 use seatrial_vmtests::kernels::Wanted;
 use seatrial_vmtests::lanes::{self, Means};
@@ -31,13 +30,17 @@ pub(crate) fn run(args: &Check) -> Result<Output, Refusal> {
     let mut wanted = args.lane.clone();
     wanted.sort_unstable();
     wanted.dedup();
+    let mut engines = args.engine.clone();
+    engines.sort_unstable_by_key(|engine| engine.version);
+    engines.dedup();
     let means = Means {
         jobs: args.jobs.unwrap_or(JOBS),
         docker_roots: args.docker_root.clone(),
+        engines,
         ..means(args.kernel.clone(), &args.machines, args.chance.seed)
     };
-    let checked = check(|| trials(&args.paths), args.engine, &wanted, &means)?;
-    let again = Again { seed: means.seed, engine: args.engine };
+    let checked = check(|| trials(&args.paths), &wanted, &means)?;
+    let again = Again { seed: means.seed, engine: args.engine.first().copied() };
     checked.say(args.format, again, |checked| text::render(checked, again, style::columns()))
 }
 
@@ -48,6 +51,7 @@ pub(crate) fn means(kernels: Vec<Wanted>, machines: &Machines, seed: u64) -> Mea
         jobs: JOBS,
         seed,
         kernels,
+        engines: Vec::new(),
         docker_roots: Vec::new(),
         machines: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         accel: match machines.accel {
@@ -70,12 +74,11 @@ pub(crate) struct Came {
 /// Runs trials in lanes, all of which must be available.
 pub(crate) fn check(
     files: impl FnOnce() -> Result<Vec<PathBuf>, Refusal>,
-    engine: Option<Engine>,
     lanes: &[Lane],
     means: &Means,
 ) -> Result<Came, Refusal> {
     lanes.iter().try_for_each(|lane| lanes::available(*lane, means))?;
-    let read: Vec<_> = files()?.into_iter().map(|file| read(file, engine)).collect();
+    let read: Vec<_> = files()?.into_iter().map(read).collect();
     let warnings = warnings(&read);
     let good: Vec<Trial> = read.iter().filter_map(|trial| trial.as_ref().ok().cloned()).collect();
     let mut checked = lanes::run(&good, lanes, means)?;
@@ -137,9 +140,9 @@ pub(crate) fn trials(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Refusal> {
     Ok(files)
 }
 
-/// A trial, with the Engine of the command line; or what is wrong with it.
-fn read(file: PathBuf, engine: Option<Engine>) -> Result<Trial, Box<Report>> {
-    let mut trial = input::trial(&file).map_err(|diagnostics| {
+/// A trial, or what is wrong with it.
+fn read(file: PathBuf) -> Result<Trial, Box<Report>> {
+    input::trial(&file).map_err(|diagnostics| {
         let file = file.display().to_string();
         Box::new(Report {
             title: file.clone(),
@@ -150,11 +153,7 @@ fn read(file: PathBuf, engine: Option<Engine>) -> Result<Trial, Box<Report>> {
             digest: None,
             took: BTreeMap::new(),
         })
-    })?;
-    if let (Some(engine), Some(host)) = (engine, trial.topology.hosts.first_mut()) {
-        host.engine = engine;
-    }
-    Ok(trial)
+    })
 }
 
 /// What Compose warns of; of a file that several trials name, once.

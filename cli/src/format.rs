@@ -15,7 +15,7 @@ pub(crate) mod text;
 pub(crate) struct Again {
     /// The seed it had.
     pub(crate) seed: u64,
-    /// The Engine of the command line.
+    /// The Engine of the command line, where it names one.
     pub(crate) engine: Option<Engine>,
 }
 
@@ -23,7 +23,8 @@ impl Again {
     /// The command that runs a file's trial again, for a failure in a lane that repeats itself.
     pub(crate) fn command(&self, column: Column, file: &str) -> Option<String> {
         let file = shlex::try_quote(file).ok()?;
-        let engine = self.engine.map(|engine| format!(" --engine {engine}")).unwrap_or_default();
+        let engine = column.engine.or(self.engine.map(|engine| engine.version));
+        let engine = engine.map(|engine| format!(" --engine {engine}")).unwrap_or_default();
         let kernel = column.kernel.map(|kernel| format!(" --kernel {kernel}")).unwrap_or_default();
         match column.lane {
             Lane::Sim => Some(format!("seatrial check {file}{engine}{kernel} --seed {}", self.seed)),

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &VmTests) -> Result<Output, Refusal> {
         none if none.is_empty() => Err(Refusal::Words("there are fewer trials than parts".to_owned())),
         some => Ok(some),
     };
-    let came = check(files, None, &LANES, &means)?;
+    let came = check(files, &LANES, &means)?;
     let again = Again { seed: means.seed, engine: None };
     came.say(args.format, again, |checked| table::render(checked, again, style::columns()))
 }

@@ -10,14 +10,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use seatrial_core::diagnostic::Diagnostics;
-use seatrial_core::engine::Version;
+use seatrial_core::engine::{Engine, Version};
 use seatrial_core::topology::trial::{Lane, Trial};
 use seatrial_sim::digest::Digest;
 use thiserror::Error;
 
 use crate::kernels::{self, Wanted};
 use crate::qemu::Accel;
-use crate::report::{Checked, Column, Report, Row};
+use crate::report::{Checked, Column, Machine, Report, Row};
 use docker::Engines;
 use ground::Ground;
 use kernel::Here;
@@ -63,6 +63,8 @@ pub struct Means {
     pub keep: Option<PathBuf>,
     /// The folder of saved virtual machines, where they are to be saved.
     pub saved: Option<PathBuf>,
+    /// The Engines whose rules every trial is run with, whatever it says itself; without one its own.
+    pub engines: Vec<Engine>,
     /// The root filesystems with the Engines of lane docker; those that were made for it where none is named.
     pub docker_roots: Vec<PathBuf>,
     /// How long a virtual machine may be silent, and a Docker Engine take to come up, before it is given up. Under emulation
@@ -93,11 +95,60 @@ pub fn available(lane: Lane, means: &Means) -> Result<(), LaneMissing> {
     Err(LaneMissing { lane, why })
 }
 
-/// Runs trials in lanes that are available, on every kernel that is wanted.
+/// Runs trials in lanes that are available, with every Engine and on every kernel that is wanted.
 ///
 /// # Errors
 /// Kernels of which none comes up, and Engines that cannot be started.
 pub fn run(trials: &[Trial], lanes: &[Lane], means: &Means) -> Result<Checked, LaneMissing> {
+    // Every machine that is booted serves all Engines.
+    let all: Vec<Trial> = match means.engines.as_slice() {
+        [] => trials.to_vec(),
+        engines => {
+            engines.iter().flat_map(|engine| trials.iter().map(|trial| with(trial, *engine))).collect()
+        }
+    };
+    let (mut ran, machines) = columns(&all, lanes, means)?;
+    if let [_, _, ..] = means.engines.as_slice() {
+        ran = ran.into_iter().flat_map(|ran| apart(ran, &means.engines, trials.len())).collect();
+        ran.sort_by_key(|(column, _)| *column);
+    }
+    let columns: Vec<Column> = ran.iter().map(|(column, _)| *column).collect();
+    let mut ran: Vec<_> = ran.into_iter().map(|(column, ran)| (column, ran.into_iter())).collect();
+    let reports = trials.iter().map(|trial| {
+        let of_trial = ran.iter_mut().filter_map(|(column, ran)| Some((*column, ran.next()?)));
+        said(trial, &means.engines, of_trial.collect())
+    });
+    Ok(Checked { reports: reports.collect(), columns, machines })
+}
+
+/// A trial under another Engine.
+fn with(trial: &Trial, engine: Engine) -> Trial {
+    let mut trial = trial.clone();
+    if let Some(host) = trial.topology.hosts.first_mut() {
+        host.engine = engine;
+    }
+    trial
+}
+
+/// A column for each Engine, of what came of all trials with one Engine after the other.
+fn apart((column, ran): (Column, Vec<Ran>), engines: &[Engine], trials: usize) -> Vec<(Column, Vec<Ran>)> {
+    let mut ran = ran.into_iter();
+    let part = |engine: &Engine| {
+        let column = Column { engine: Some(engine.version), ..column };
+        (column, ran.by_ref().take(trials).collect())
+    };
+    engines.iter().map(part).collect()
+}
+
+/// The virtual machines, by the column they served.
+type Machines = BTreeMap<Column, Machine>;
+
+/// Runs trials in every lane and on every kernel.
+fn columns(
+    trials: &[Trial],
+    lanes: &[Lane],
+    means: &Means,
+) -> Result<(Vec<(Column, Vec<Ran>)>, Machines), LaneMissing> {
     let (fleet, ran) = thread::scope(|scope| {
         let fleet = lanes.contains(&Lane::Vm).then(|| scope.spawn(|| fleet::run(trials, means)));
         let ran = here(trials, lanes, means);
@@ -110,13 +161,7 @@ pub fn run(trials: &[Trial], lanes: &[Lane], means: &Means) -> Result<Checked, L
         ran.push((column, served.ran));
     }
     ran.sort_by_key(|(column, _)| *column);
-    let columns: Vec<Column> = ran.iter().map(|(column, _)| *column).collect();
-    let mut ran: Vec<_> = ran.into_iter().map(|(column, ran)| (column, ran.into_iter())).collect();
-    let reports = trials.iter().map(|trial| {
-        let of_trial = ran.iter_mut().filter_map(|(column, ran)| Some((*column, ran.next()?)));
-        said(trial, of_trial.collect())
-    });
-    Ok(Checked { reports: reports.collect(), columns, machines })
+    Ok((ran, machines))
 }
 
 /// Runs trials in the lanes that need no machine of their own, one lane after another.
@@ -131,7 +176,7 @@ fn here(trials: &[Trial], lanes: &[Lane], means: &Means) -> Result<Vec<(Column, 
             Lane::Sim => {
                 for kernel in followed(&means.kernels) {
                     let work = |trial: &Trial| (sim::run(trial, means.seed, kernel), None);
-                    ran.push((Column { lane: *lane, kernel }, spread(trials, jobs, work)));
+                    ran.push((Column { kernel, ..Column::from(*lane) }, spread(trials, jobs, work)));
                 }
             }
             Lane::Kernel => {
@@ -180,7 +225,7 @@ fn spread<T: Send>(trials: &[Trial], jobs: NonZeroUsize, work: impl Fn(&Trial) -
 /// Runs a trial in the simulator, which needs nothing but a seed.
 #[must_use]
 pub fn simulate(trial: &Trial, seed: u64) -> Report {
-    said(trial, vec![(Column::from(Lane::Sim), (sim::run(trial, seed, None), None))])
+    said(trial, &[], vec![(Column::from(Lane::Sim), (sim::run(trial, seed, None), None))])
 }
 
 /// What came of a trial in one column: its lines, and what all simulated worlds come to.
@@ -201,40 +246,59 @@ fn on(trial: &Trial, ground: &dyn Ground) -> Ran {
     (run, Some(began.elapsed()))
 }
 
-fn said(trial: &Trial, ran: Vec<(Column, Ran)>) -> Report {
+/// What all columns say of a trial, which was run with these Engines, or its own.
+fn said(trial: &Trial, engines: &[Engine], ran: Vec<(Column, Ran)>) -> Report {
+    // A trial's further hosts keep theirs.
+    let kept = if engines.is_empty() { 0 } else { 1 };
+    let own = trial.topology.hosts.iter().skip(kept).map(|host| host.engine);
     let mut report = Report {
         file: trial.path.display().to_string(),
         title: trial.title.clone(),
         group: trial.group.clone(),
-        engines: trial.topology.hosts.iter().map(|host| host.engine).collect(),
+        engines: engines.iter().copied().chain(own).collect(),
         rows: Ok(Vec::new()),
         digest: None,
         took: BTreeMap::new(),
     };
+    let mut digests = Vec::new();
     for (column, (run, took)) in ran {
         match (&mut report.rows, run) {
             (Ok(rows), Ok(run)) => {
-                report.digest = report.digest.or(run.digest);
+                digests.extend(run.digest);
                 report.took.extend(took.map(|took| (column, took)));
-                run.lines.into_iter().for_each(|line| beside(rows, column, line));
+                run.lines.into_iter().fold(0, |place, line| beside(rows, place, column, line));
             }
             (Ok(_), Err(wrong)) => report.rows = Err(wrong),
             (Err(_), _) => {}
         }
     }
+    report.digest = match digests.as_slice() {
+        [one] => Some(*one),
+        [] => None,
+        several => Some(Digest::of(several.iter().copied())),
+    };
     report
 }
 
-/// Puts one column's verdict beside another's: the same line of the trial is the same row.
-fn beside(rows: &mut Vec<Row>, column: Column, Line { at, asked, expected, came: (verdict, outcome) }: Line) {
+/// Puts one column's verdict beside another's: the same line of the trial is the same row. A line that no other column has
+/// comes to stand at `place`, behind the one before it; the place behind this one is returned.
+fn beside(
+    rows: &mut Vec<Row>,
+    place: usize,
+    column: Column,
+    Line { at, asked, expected, came: (verdict, outcome) }: Line,
+) -> usize {
     let known = rows.iter().position(|row| row.at == at && row.asked == asked);
     let verdicts = BTreeMap::from([(column, verdict)]);
     let outcomes = outcome.into_iter().map(|outcome| (column, outcome)).collect();
-    match known.and_then(|known| rows.get_mut(known)) {
-        Some(row) => {
-            row.verdicts.extend(verdicts);
-            row.outcomes.extend::<BTreeMap<_, _>>(outcomes);
-        }
-        None => rows.push(Row { at, asked, expected, verdicts, outcomes }),
+    if let Some((known, row)) = known.and_then(|known| Some((known, rows.get_mut(known)?))) {
+        row.verdicts.extend(verdicts);
+        row.outcomes.extend::<BTreeMap<_, _>>(outcomes);
+        return known + 1;
     }
+    // Other columns may have another of its alternatives there, written before it.
+    let written_before = |row: &&Row| row.at.span.start < at.span.start;
+    let place = place + rows.iter().skip(place).take_while(written_before).count();
+    rows.insert(place, Row { at, asked, expected, verdicts, outcomes });
+    place + 1
 }

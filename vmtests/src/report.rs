@@ -1,5 +1,5 @@
 //! What came of trials: one row an expectation, one verdict a column; a column is a lane, or a lane on one of several
-//! kernels.
+//! kernels or with one of several Engines.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,9 +14,12 @@ use seatrial_sim::trace::Trace;
 
 use crate::qemu::Accel;
 
-/// Where a trial was run: a lane, and the kernel where it is one of several. Written `sim`, `vm 6.12`.
+/// Where a trial was run: a lane, the Engine where it is one of several, and so the kernel. Written `sim`, `vm 6.12`,
+/// `docker 28.5`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Column {
+    /// The Engine whose rules were tried, where several were.
+    pub engine: Option<Version>,
     /// The lane.
     pub lane: Lane,
     /// The kernel that was booted, or that the simulator was told to follow.
@@ -25,13 +28,14 @@ pub struct Column {
 
 impl From<Lane> for Column {
     fn from(lane: Lane) -> Self {
-        Self { lane, kernel: None }
+        Self { engine: None, lane, kernel: None }
     }
 }
 
 impl fmt::Display for Column {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.lane.as_str())?;
+        self.engine.iter().try_for_each(|engine| write!(f, " {engine}"))?;
         self.kernel.iter().try_for_each(|kernel| write!(f, " {kernel}"))
     }
 }
@@ -91,7 +95,7 @@ pub struct Report {
     pub title: String,
     /// The family it belongs to.
     pub group: String,
-    /// The Engines of its hosts; none where it could not be read.
+    /// The Engines of its hosts, in every column; none where it could not be read.
     pub engines: Vec<Engine>,
     /// Its expectations in order; or what is wrong with the trial itself, when nothing was run.
     pub rows: Result<Vec<Row>, Diagnostics>,
@@ -117,11 +121,13 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether two columns answer one question otherwise. What depends on the unknown in one may be either in another.
+    /// Whether two columns of one Engine answer one question otherwise. What depends on the unknown in one may be either in
+    /// another.
     #[must_use]
     pub fn lanes_differ(&self) -> bool {
-        let mut known = self.outcomes.values().filter(|o| !matches!(o, Outcome::Depends { .. }));
-        known.next().is_some_and(|first| known.any(|other| other != first))
+        let mut known: BTreeMap<Option<Version>, &Outcome> = BTreeMap::new();
+        let sure = self.outcomes.iter().filter(|(_, o)| !matches!(o, Outcome::Depends { .. }));
+        sure.into_iter().any(|(column, outcome)| *known.entry(column.engine).or_insert(outcome) != outcome)
     }
 }
 
@@ -182,6 +188,16 @@ impl Counts {
                 Err(_) => counts.refused += 1,
             }
         }
+        counts
+    }
+
+    /// Counts what came of `reports` in the columns of an Engine.
+    #[must_use]
+    pub fn of_engine(reports: &[Report], engine: Version) -> Self {
+        let mut counts = Self::default();
+        let rows = reports.iter().filter_map(|report| report.rows.as_deref().ok()).flatten();
+        let verdicts = rows.flat_map(|row| &row.verdicts);
+        verdicts.filter(|(column, _)| column.engine == Some(engine)).for_each(|(_, v)| counts.add(v));
         counts
     }
 

@@ -9,7 +9,7 @@ use seatrial_core::topology::trial::{self, Lane, Trial};
 use seatrial_vmtests::lanes;
 use seatrial_vmtests::report::{Column, Counts, Report, Row, Verdict};
 
-const SIM: Column = Column { lane: Lane::Sim, kernel: None };
+const SIM: Column = Column { engine: None, lane: Lane::Sim, kernel: None };
 
 /// A trial of `web`, published on 8080, and whatever else `rest` says.
 fn trial(rest: &str) -> Trial {

@@ -1,9 +1,10 @@
-//! Trials for a person: a row an expectation, a column a lane or one of its kernels, and the journey under a row that failed.
+//! Trials for a person: a row an expectation, a column a lane, with its kernel or below its Engine where there are several,
+//! and the journey under a row that failed.
 
 use std::fmt::Write as _;
 
 use seatrial_core::engine::Engine;
-use seatrial_vmtests::report::{Checked, Column, Machine, Report, Row, Verdict};
+use seatrial_vmtests::report::{Checked, Column, Counts, Machine, Report, Row, Verdict};
 
 use crate::diagnostics;
 use crate::format::Again;
@@ -22,7 +23,7 @@ pub(crate) fn render(checked: &Checked, again: Again, columns: usize) -> String 
         return out;
     }
     reports.iter().for_each(|report| out += &trial(report, lanes, again, columns));
-    out += &paint(FAINT, &engines(reports));
+    out += &paint(FAINT, &engines(reports, lanes));
     out + &summary(checked)
 }
 
@@ -54,13 +55,17 @@ pub(super) fn summary(checked: &Checked) -> String {
     out
 }
 
-/// Whose rules were asked, and what is known of them.
-fn engines(reports: &[Report]) -> String {
+/// Whose rules were asked, and what is known of them; and where it has columns of its own, what came of them.
+fn engines(reports: &[Report], lanes: &[Column]) -> String {
     let mut engines: Vec<Engine> = reports.iter().flat_map(|r| r.engines.iter().copied()).collect();
     engines.sort_unstable_by_key(|engine| engine.version);
     engines.dedup();
-    let lines = engines.iter().map(|engine| format!("Docker Engine {engine}, {}\n", engine.evidence()));
-    lines.collect()
+    let came = |engine: &Engine| {
+        let own = lanes.iter().any(|column| column.engine == Some(engine.version));
+        if own { format!(": {}", Counts::of_engine(reports, engine.version)) } else { String::new() }
+    };
+    let line = |engine: &Engine| format!("Docker Engine {engine}, {}{}\n", engine.evidence(), came(engine));
+    engines.iter().map(line).collect()
 }
 
 /// What a virtual machine was, and how long it took.
@@ -89,9 +94,8 @@ fn table(
     columns: usize,
     again: impl Fn(Column) -> Option<String>,
 ) {
-    let wide = |lane: &Column| COLUMN.max(width(&lane.to_string()) + 1);
-    let head: String = lanes.iter().map(|lane| pad(&lane.to_string(), wide(lane))).collect();
-    let _ = writeln!(out, "  {}", paint(FAINT, head.trim_end()));
+    let wide = |lane: &Column| COLUMN.max(width(&below(*lane)) + 1);
+    head(out, lanes, wide);
     let asked = rows.iter().map(|row| width(&row.asked)).filter(|w| *w <= ASKED).max().unwrap_or(0);
     for row in rows {
         let marks: String = lanes.iter().map(|lane| mark(row.verdicts.get(lane), wide(lane))).collect();
@@ -111,6 +115,28 @@ fn table(
             out.push_str(&paint(BAD, &style::indent(&style::wrap(&text, columns.saturating_sub(6), 2), 6)));
         }
     }
+}
+
+/// A column's name below that of its Engine.
+fn below(column: Column) -> String {
+    Column { engine: None, ..column }.to_string()
+}
+
+/// The columns' names, and above them those of the Engines, each over the first of its columns.
+fn head(out: &mut String, lanes: &[Column], wide: impl Fn(&Column) -> usize) {
+    let mut line = |name: &dyn Fn(usize, &Column) -> String| {
+        let names: String =
+            lanes.iter().enumerate().map(|(i, lane)| pad(&name(i, lane), wide(lane))).collect();
+        if !names.trim().is_empty() {
+            let _ = writeln!(out, "  {}", paint(FAINT, names.trim_end()));
+        }
+    };
+    line(&|i, lane| {
+        let before = i.checked_sub(1).and_then(|i| lanes.get(i)).and_then(|before| before.engine);
+        let starts = lane.engine.filter(|engine| before != Some(*engine));
+        starts.map(|engine| engine.to_string()).unwrap_or_default()
+    });
+    line(&|_, lane| below(*lane));
 }
 
 fn mark(verdict: Option<&Verdict>, columns: usize) -> String {

@@ -182,6 +182,31 @@ fn trials_run_by_the_rules_of_the_engine_that_is_asked_for() {
     assert_eq!(verdict("29")["reason"], "meant for engine <29; this is engine 29, kernel 6.12, lane sim");
 }
 
+/// A trial with a line that all Engines answer alike, one that each answers in its way, and one that is meant for old ones.
+const ENGINES: &str = r#"
+title: three Engines
+compose:
+  services:
+    web: { image: nginx, network_mode: none, expose: ["80"] }
+expect:
+  - - { when: { engine: "<26" }, then: "web -> [::1]:80/tcp no-route" }
+    - { then: "web -> [::1]:80/tcp reaches web:80" }
+  - when: { engine: "<23" }
+    then: web has devices lo
+  - web -> localhost:80/tcp reaches web:80
+steps:
+  - web -> 127.0.0.1:80/tcp reaches web:80 from 127.0.0.9
+"#;
+
+#[test]
+fn several_engines_are_columns_of_one_table() {
+    let folder = folder(&[("demo/engines.trial.yaml", ENGINES)]);
+    let engines = ["--engine", "28.5", "--engine", "20.10", "--engine", "26.1", "--engine", "28.5"];
+    let said = run_in(folder.path(), &[&["check", "demo"], &engines[..]].concat());
+    assert_eq!((said.status, said.err.as_str()), (1, ""));
+    insta::assert_snapshot!(said.out);
+}
+
 #[test]
 fn a_compose_file_is_no_trial() {
     let file = "fixtures/compose/wireguard.yaml";

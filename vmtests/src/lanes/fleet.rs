@@ -43,7 +43,7 @@ pub(super) fn run(trials: &[Trial], means: &Means) -> Result<Vec<(Column, Served
     let worker = || {
         let mut done = Vec::new();
         while let Some(kernel) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let column = Column { lane: Lane::Vm, kernel: Some(kernel.version) };
+            let column = Column { kernel: Some(kernel.version), ..Column::from(Lane::Vm) };
             done.push((column, serve(trials, kernel, &accel, means)));
         }
         done
