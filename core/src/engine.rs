@@ -19,11 +19,6 @@ pub enum EngineError {
     /// A version older than all that are planned, or one that never was.
     #[error("Engine {0} is not planned: 20.10, 23 to 29 are")]
     NotPlanned(Version),
-    /// 28.0.0, whose rules ask sets of addresses.
-    #[error(
-        "Engine {0} is not planned: its rules ask an ipset, as those of no other release do; 28.0.1 is planned"
-    )]
-    Sets(Version),
 }
 
 /// A version of Docker Engine. A missing minor or patch is the newest there is.
@@ -108,7 +103,7 @@ impl Engine {
         let profile = match (version.major, version.minor, version.patch) {
             (29.., _, _) => Profile::V29,
             (28, None | Some(2..), _) => Profile::V28_2,
-            (28, Some(0), Some(0)) => return Err(EngineError::Sets(version)),
+            (28, Some(0), Some(0)) => Profile::V28_0_0,
             (28, Some(..=1), _) => Profile::V28_0,
             (27, _, _) => Profile::V27,
             (23..=26, _, _) => Profile::V23,
@@ -131,7 +126,9 @@ impl Engine {
             (Profile::V20_10, _) => Evidence::Captured("20.10.24"),
             (Profile::V23, 26) => Evidence::Captured("26.1.5"),
             (Profile::V28_2, _) => Evidence::Captured("28.5.2"),
-            (Profile::V23 | Profile::V27 | Profile::V28_0 | Profile::V29, _) => Evidence::Document,
+            (Profile::V23 | Profile::V27 | Profile::V28_0_0 | Profile::V28_0 | Profile::V29, _) => {
+                Evidence::Document
+            }
         }
     }
 
@@ -171,6 +168,12 @@ impl Engine {
     #[must_use]
     pub fn maps_host_gateway_ip(self) -> bool {
         self.is_at_least(28, 0)
+    }
+
+    /// Whether a container's `lo` always has `::1` (26.0: moby#47062): before, only as long as an endpoint has IPv6.
+    #[must_use]
+    pub const fn keeps_ipv6_on_loopback(self) -> bool {
+        self.version.major >= 26
     }
 
     /// Whether flows to published UDP ports are forgotten (23.0: moby#44742): before, one that docker-proxy has taken stays
@@ -228,6 +231,7 @@ mod tests {
         assert_eq!([profile("20"), profile("20.10.24")], [Profile::V20_10; 2]);
         assert_eq!([profile("23"), profile("24.0"), profile("26.1.5")], [Profile::V23; 3]);
         assert_eq!([profile("27"), profile("27.0.1")], [Profile::V27; 2]);
+        assert_eq!(profile("28.0.0"), Profile::V28_0_0);
         assert_eq!([profile("28.0"), profile("28.0.4"), profile("28.1")], [Profile::V28_0; 3]);
     }
 
@@ -242,7 +246,6 @@ mod tests {
     fn a_version_that_is_not_planned_is_refused_by_name() {
         let error = |version: &str| version.parse::<Engine>().unwrap_err().to_string();
         assert!(error("19.03").starts_with("Engine 19.3 is not planned"), "{}", error("19.03"));
-        assert!(error("28.0.0").contains("28.0.1 is planned"), "{}", error("28.0.0"));
         assert!("21.0".parse::<Engine>().is_err());
         assert!("28.x".parse::<Engine>().is_err());
     }

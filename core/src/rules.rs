@@ -16,8 +16,9 @@ pub mod nft;
 mod target;
 
 pub use matches::{
-    AddrType, AddrTypeMatch, ConntrackMatch, CtState, HopLimitMatch, IcmpType, IfPattern, Is, MarkValue,
-    Match, MultiportMatch, MultiportSide, PhysDevMatch, PortsMatch, Protocol, TcpFlagsMatch, TcpMatch,
+    AddrType, AddrTypeMatch, AddressSide, ConntrackMatch, CtState, HopLimitMatch, IcmpType, IfPattern, Is,
+    MarkValue, Match, MultiportMatch, MultiportSide, PhysDevMatch, PortsMatch, Protocol, SetMatch,
+    TcpFlagsMatch, TcpMatch,
 };
 pub use target::{NatRange, PortMap, RejectWith, Target};
 

@@ -39,6 +39,41 @@ fn rules_of(version: &str, scenario: &str) -> String {
     rulesets.iter().find(|r| r.family == Family::V4).map(save).unwrap()
 }
 
+/// libnetwork/drivers/bridge/setup_ip_tables_linux.go of 28.0.0, and its iptablesdoc/usernet-portmap-routed.md: FORWARD asks a
+/// set of subnets first, then each network, the newest last.
+#[test]
+fn rules_of_28_0_0_ask_a_set_of_subnets() {
+    let rules = rules_of("28.0.0", "j-routed");
+    let of = |chain: &str| -> Vec<&str> {
+        rules
+            .lines()
+            .filter_map(|line| line.strip_prefix("-A ")?.strip_prefix(chain)?.strip_prefix(' '))
+            .collect()
+    };
+    assert_eq!(
+        of("FORWARD"),
+        [
+            "-j DOCKER-USER",
+            "-m set --match-set docker-ext-bridges-v4 dst -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            "-j DOCKER-ISOLATION-STAGE-1",
+            "-m set --match-set docker-ext-bridges-v4 dst -j DOCKER",
+            "-i docker0 -j ACCEPT",
+            "-i br-13a3fdd6ff83 -j ACCEPT",
+        ]
+    );
+    assert_eq!(
+        of("DOCKER-ISOLATION-STAGE-1"),
+        [
+            "-i br-13a3fdd6ff83 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            "-o br-13a3fdd6ff83 -j RETURN",
+            "-i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2",
+            "-i br-13a3fdd6ff83 ! -o br-13a3fdd6ff83 -j DOCKER-ISOLATION-STAGE-2",
+        ]
+    );
+    assert_eq!(of("DOCKER-USER"), ["-j RETURN"]);
+    assert!(!rules.contains("DOCKER-FORWARD") && !rules.contains("DOCKER-CT"), "{rules}");
+}
+
 /// libnetwork/drivers/bridge/port_mapping_linux.go and setup_ip_tables_linux.go of 28.0.1 to 28.1: raw guards a port, not
 /// an address, and DOCKER-USER returns.
 #[test]

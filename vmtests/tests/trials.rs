@@ -86,7 +86,7 @@ fn every_trial_holds_in_the_simulator_by_engines_from_28_2_on() {
 
 #[test]
 fn trials_of_what_engines_do_otherwise_hold_by_every_profile() {
-    let all = ["20.10", "23", "24", "25", "26.1", "27", "28.0", "28.1", "28.5", "29"];
+    let all = ["20.10", "23", "24", "25", "26.1", "27", "28.0.0", "28.0", "28.1", "28.5", "29"];
     let profiles: BTreeSet<Profile> = all.iter().map(|e| e.parse::<Engine>().unwrap().profile).collect();
     assert_eq!(profiles.into_iter().collect::<Vec<_>>(), Profile::ALL);
     let trials: Vec<PathBuf> =

@@ -1,6 +1,6 @@
 //! What differs from one profile to the next: the questions the planner asks, each a table.
 //!
-//! 20.10, 23 to 26 and 28.2 to 28.5 are what captured engines did (fixtures/engines); 27, 28.0.1 to 28.1 and 29 are what
+//! 20.10, 23 to 26 and 28.2 to 28.5 are what captured engines did (fixtures/engines); 27, 28.0 to 28.1 and 29 are what
 //! moby's sources of those versions say.
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ pub enum Profile {
     V23,
     /// 27: the same rules for IPv6 too; gateway modes.
     V27,
+    /// 28.0.0: a raw DROP for each published port; FORWARD asks a set of the networks' subnets.
+    V28_0_0,
     /// 28.0.1 to 28.1: chains of their own, and a raw DROP for each published port.
     V28_0,
     /// 28.2 to 28.5: a raw DROP for each endpoint, isolation in two stages.
@@ -29,6 +31,9 @@ pub enum Profile {
 pub enum Filter {
     /// In FORWARD, the newest network first.
     Forward,
+    /// In FORWARD itself, the newest network last, behind what is asked of a set of all subnets; bridges are kept apart in
+    /// two stages.
+    Sets,
     /// In chains of DOCKER-FORWARD, with bridges kept apart in two stages.
     Stages,
     /// In chains of DOCKER-FORWARD; only internal networks are apart.
@@ -77,13 +82,15 @@ pub enum ForwardDrop {
 
 impl Profile {
     /// Every profile, oldest first.
-    pub const ALL: [Self; 6] = [Self::V20_10, Self::V23, Self::V27, Self::V28_0, Self::V28_2, Self::V29];
+    pub const ALL: [Self; 7] =
+        [Self::V20_10, Self::V23, Self::V27, Self::V28_0_0, Self::V28_0, Self::V28_2, Self::V29];
 
     /// Where a network's rules stand.
     #[must_use]
     pub const fn filter(self) -> Filter {
         match self {
             Self::V20_10 | Self::V23 | Self::V27 => Filter::Forward,
+            Self::V28_0_0 => Filter::Sets,
             Self::V28_0 | Self::V28_2 => Filter::Stages,
             Self::V29 => Filter::Internal,
         }
@@ -94,7 +101,7 @@ impl Profile {
     pub const fn direct_access(self) -> DirectAccess {
         match self {
             Self::V20_10 | Self::V23 | Self::V27 => DirectAccess::Open,
-            Self::V28_0 => DirectAccess::PortsDropped,
+            Self::V28_0_0 | Self::V28_0 => DirectAccess::PortsDropped,
             Self::V28_2 | Self::V29 => DirectAccess::Dropped,
         }
     }
@@ -104,7 +111,7 @@ impl Profile {
     pub const fn guards_loopback(self) -> bool {
         match self {
             Self::V20_10 | Self::V23 | Self::V27 => false,
-            Self::V28_0 | Self::V28_2 | Self::V29 => true,
+            Self::V28_0_0 | Self::V28_0 | Self::V28_2 | Self::V29 => true,
         }
     }
 
@@ -113,7 +120,7 @@ impl Profile {
     pub const fn masquerades_own_port(self) -> bool {
         match self {
             Self::V20_10 | Self::V23 | Self::V27 => true,
-            Self::V28_0 | Self::V28_2 | Self::V29 => false,
+            Self::V28_0_0 | Self::V28_0 | Self::V28_2 | Self::V29 => false,
         }
     }
 
@@ -122,7 +129,7 @@ impl Profile {
     pub const fn spares_link_local(self) -> bool {
         match self {
             Self::V20_10 | Self::V23 => false,
-            Self::V27 | Self::V28_0 | Self::V28_2 | Self::V29 => true,
+            Self::V27 | Self::V28_0_0 | Self::V28_0 | Self::V28_2 | Self::V29 => true,
         }
     }
 
@@ -130,8 +137,17 @@ impl Profile {
     #[must_use]
     pub const fn skips_dnat_between_networks(self) -> bool {
         match self {
-            Self::V20_10 | Self::V23 | Self::V27 | Self::V28_0 | Self::V28_2 => true,
+            Self::V20_10 | Self::V23 | Self::V27 | Self::V28_0_0 | Self::V28_0 | Self::V28_2 => true,
             Self::V29 => false,
+        }
+    }
+
+    /// Whether that is so for routed networks without docker-proxy too (28.0.0: `setupNonInternalNetworkRules`).
+    #[must_use]
+    pub const fn skips_dnat_where_routed(self) -> bool {
+        match self {
+            Self::V28_0_0 => true,
+            Self::V20_10 | Self::V23 | Self::V27 | Self::V28_0 | Self::V28_2 | Self::V29 => false,
         }
     }
 
@@ -141,7 +157,7 @@ impl Profile {
         match (self, family) {
             (_, Family::V4) => true,
             (Self::V20_10 | Self::V23, Family::V6) => false,
-            (Self::V27 | Self::V28_0 | Self::V28_2 | Self::V29, Family::V6) => true,
+            (Self::V27 | Self::V28_0_0 | Self::V28_0 | Self::V28_2 | Self::V29, Family::V6) => true,
         }
     }
 
@@ -149,7 +165,7 @@ impl Profile {
     #[must_use]
     pub const fn user_chain_returns(self) -> bool {
         match self {
-            Self::V20_10 | Self::V23 | Self::V27 | Self::V28_0 => true,
+            Self::V20_10 | Self::V23 | Self::V27 | Self::V28_0_0 | Self::V28_0 => true,
             Self::V28_2 | Self::V29 => false,
         }
     }
@@ -160,7 +176,7 @@ impl Profile {
         match (self, family) {
             (Self::V20_10, Family::V6) => false,
             (Self::V20_10, Family::V4)
-            | (Self::V23 | Self::V27 | Self::V28_0 | Self::V28_2 | Self::V29, _) => true,
+            | (Self::V23 | Self::V27 | Self::V28_0_0 | Self::V28_0 | Self::V28_2 | Self::V29, _) => true,
         }
     }
 
@@ -169,7 +185,9 @@ impl Profile {
     pub const fn internal_spares_bridge(self, family: Family) -> bool {
         match (self, family) {
             (_, Family::V4) | (Self::V20_10, Family::V6) => false,
-            (Self::V23 | Self::V27 | Self::V28_0 | Self::V28_2 | Self::V29, Family::V6) => true,
+            (Self::V23 | Self::V27 | Self::V28_0_0 | Self::V28_0 | Self::V28_2 | Self::V29, Family::V6) => {
+                true
+            }
         }
     }
 
@@ -178,7 +196,7 @@ impl Profile {
     pub const fn forward_drop(self) -> ForwardDrop {
         match self {
             Self::V20_10 | Self::V23 | Self::V27 => ForwardDrop::Ipv6Always,
-            Self::V28_0 | Self::V28_2 | Self::V29 => ForwardDrop::Turned,
+            Self::V28_0_0 | Self::V28_0 | Self::V28_2 | Self::V29 => ForwardDrop::Turned,
         }
     }
 
@@ -187,7 +205,7 @@ impl Profile {
     pub const fn gateway_choice(self) -> GatewayChoice {
         match self {
             Self::V20_10 | Self::V23 | Self::V27 => GatewayChoice::Ipv4First,
-            Self::V28_0 | Self::V28_2 => GatewayChoice::DualStackFirst,
+            Self::V28_0_0 | Self::V28_0 | Self::V28_2 => GatewayChoice::DualStackFirst,
             Self::V29 => GatewayChoice::PerFamily,
         }
     }
@@ -197,7 +215,7 @@ impl Profile {
     pub const fn proxy_answers_by_route(self) -> bool {
         match self {
             Self::V20_10 | Self::V23 | Self::V27 => true,
-            Self::V28_0 | Self::V28_2 | Self::V29 => false,
+            Self::V28_0_0 | Self::V28_0 | Self::V28_2 | Self::V29 => false,
         }
     }
 
@@ -205,7 +223,7 @@ impl Profile {
     #[must_use]
     pub const fn keeps_bindings(self) -> bool {
         match self {
-            Self::V20_10 | Self::V23 | Self::V27 | Self::V28_0 | Self::V28_2 => false,
+            Self::V20_10 | Self::V23 | Self::V27 | Self::V28_0_0 | Self::V28_0 | Self::V28_2 => false,
             Self::V29 => true,
         }
     }
@@ -214,7 +232,7 @@ impl Profile {
     #[must_use]
     pub const fn publishes_on_every_routed_network(self) -> bool {
         match self {
-            Self::V20_10 | Self::V23 | Self::V27 | Self::V28_0 | Self::V28_2 => false,
+            Self::V20_10 | Self::V23 | Self::V27 | Self::V28_0_0 | Self::V28_0 | Self::V28_2 => false,
             Self::V29 => true,
         }
     }
@@ -224,7 +242,7 @@ impl Profile {
     pub const fn hardware(self) -> Hardware {
         match self {
             Self::V20_10 | Self::V23 | Self::V27 => Hardware::OfAddress,
-            Self::V28_0 | Self::V28_2 | Self::V29 => Hardware::Random,
+            Self::V28_0_0 | Self::V28_0 | Self::V28_2 | Self::V29 => Hardware::Random,
         }
     }
 
@@ -233,7 +251,7 @@ impl Profile {
     pub const fn bridge_is_fe80_1(self) -> bool {
         match self {
             Self::V20_10 | Self::V23 => true,
-            Self::V27 | Self::V28_0 | Self::V28_2 | Self::V29 => false,
+            Self::V27 | Self::V28_0_0 | Self::V28_0 | Self::V28_2 | Self::V29 => false,
         }
     }
 
@@ -241,7 +259,7 @@ impl Profile {
     #[must_use]
     pub const fn shared_parent_has_gateway(self) -> bool {
         match self {
-            Self::V20_10 | Self::V23 | Self::V27 | Self::V28_0 | Self::V28_2 => true,
+            Self::V20_10 | Self::V23 | Self::V27 | Self::V28_0_0 | Self::V28_0 | Self::V28_2 => true,
             Self::V29 => false,
         }
     }
@@ -251,7 +269,7 @@ impl Profile {
     pub const fn gives_ipv6_subnets(self) -> bool {
         match self {
             Self::V20_10 | Self::V23 => false,
-            Self::V27 | Self::V28_0 | Self::V28_2 | Self::V29 => true,
+            Self::V27 | Self::V28_0_0 | Self::V28_0 | Self::V28_2 | Self::V29 => true,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! * `socket`: one request at a time, and its answer.
 //! * `link`, `address`, `route`, `neighbour`: what is asked for each object.
-//! * `dump`: what stands. `conntrack`, `announce`, `fault`: what is done besides.
+//! * `dump`: what stands. `conntrack`, `announce`, `fault`, `ipset`: what is done besides.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,12 +21,14 @@ mod announce;
 mod conntrack;
 mod dump;
 mod fault;
+mod ipset;
 mod link;
 mod neighbour;
 mod route;
 mod socket;
 
 pub(in crate::linux) use dump::Told;
+pub(in crate::linux) use ipset::fill;
 use socket::{Netlink, Refusal};
 
 /// A network namespace, and the socket by which its objects are made.

@@ -6,8 +6,8 @@ use std::process::{Output, Stdio};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::Error;
 use super::space::Space;
+use super::{Error, net};
 use crate::addr::Family;
 use crate::rules::{Backend, Ruleset, Table, iptables, nft};
 
@@ -39,6 +39,7 @@ pub async fn restore(space: &Space, ns: &str, rules: &Ruleset, before: Before) -
             return run(space, ns, "nft", &["-f", "-"], &script).await;
         }
     };
+    net::fill(space, ns, rules)?;
     // The lock of iptables-legacy is one for all namespaces.
     run(space, ns, program, &["--wait"], &iptables::save(rules)).await
 }

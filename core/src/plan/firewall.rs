@@ -165,8 +165,14 @@ impl Firewall {
         let (profile, hairpin) = (firewall.profile, firewall.hairpin);
         for family in firewall.enabled.clone() {
             match firewall.backend {
-                Backend::Iptables => tables::start(firewall.tables(family), profile, family, hairpin),
-                Backend::Nft => _ = firewall.bridges.insert(family, nft::Bridges::start(family, hairpin)),
+                Backend::Iptables => {
+                    firewall.forget_nft(family);
+                    tables::start(firewall.tables(family), profile, family, hairpin);
+                }
+                Backend::Nft => {
+                    firewall.families.get_mut(&family).into_iter().for_each(|t| tables::clean(t, family));
+                    firewall.bridges.insert(family, nft::Bridges::start(family, hairpin));
+                }
             }
         }
         if profile.forward_drop() == ForwardDrop::Ipv6Always && daemon.ip_forward {
@@ -175,20 +181,43 @@ impl Firewall {
         firewall
     }
 
+    /// The table of a daemon that wrote for nft goes when one comes that writes for iptables (`nftabler.Cleanup`, 29).
+    fn forget_nft(&mut self, family: Family) {
+        if self.profile == Profile::V29 {
+            let of_family = self.foreign.iter_mut().filter(|rules| rules.family == family);
+            of_family.for_each(|rules| rules.tables.retain(|table| table.name != nft::TABLE));
+        }
+    }
+
     /// A bridge network is made.
     pub fn add_network(&mut self, network: &NetworkRules) {
         self.apply(self.network_edits(network));
         match self.profile.filter() {
             Filter::Forward => self.jump_from_forward(network),
-            Filter::Stages | Filter::Internal => {}
+            Filter::Sets | Filter::Stages | Filter::Internal => {}
         }
         self.networks.insert(network.bridge.clone(), network.clone());
+        self.fill_sets();
+    }
+
+    /// The subnets that FORWARD asks for are those that there are (28.0.0).
+    fn fill_sets(&mut self) {
+        match self.profile.filter() {
+            Filter::Forward | Filter::Stages | Filter::Internal => return,
+            Filter::Sets => {}
+        }
+        for family in self.enabled.clone() {
+            let external = self.networks.values().filter(|network| !network.internal);
+            let subnets = external.filter_map(|n| Some(n.family(family)?.subnet.trunc())).collect();
+            self.tables(family).fill(tables::bridges_set(family), &subnets);
+        }
     }
 
     /// A bridge network is removed.
     pub fn remove_network(&mut self, bridge: &IfName) {
         let Some(network) = self.networks.remove(bridge) else { return };
         self.undo(self.network_edits(&network));
+        self.fill_sets();
     }
 
     /// A container joins a network.
@@ -274,7 +303,7 @@ impl Firewall {
         let edits = |family, config| match self.backend {
             Backend::Iptables => Edits::Iptables(match self.profile.filter() {
                 Filter::Forward => self.forward_edits(network, config),
-                Filter::Stages | Filter::Internal => self.iptables_network(network, config),
+                Filter::Sets | Filter::Stages | Filter::Internal => self.iptables_network(network, config),
             }),
             Backend::Nft => Edits::Nft(self.nft_network(network, family, config)),
         };
@@ -282,7 +311,7 @@ impl Firewall {
         let own = parts.iter().map(|(family, config)| (*family, edits(*family, config)));
         let apart = match self.profile.filter() {
             Filter::Forward => self.apart_edits(network),
-            Filter::Stages | Filter::Internal => Vec::new(),
+            Filter::Sets | Filter::Stages | Filter::Internal => Vec::new(),
         };
         own.chain(apart.into_iter().map(|(family, edits)| (family, Edits::Iptables(edits)))).collect()
     }

@@ -115,6 +115,10 @@ impl Dockerd {
             items.push(sysctl(netns, "net.ipv4.ip_forward", "1"));
         }
         items.push(item(netns, Object::Up(IfName::lo())));
+        if !self.host.engine.keeps_ipv6_on_loopback() {
+            let has_v6 = ctr.endpoints.iter().any(|e| e.address(Family::V6).is_some());
+            items.push(sysctl(netns, "net.ipv6.conf.lo.disable_ipv6", if has_v6 { "0" } else { "1" }));
+        }
         items.push(sysctl(netns, "net.ipv4.ip_unprivileged_port_start", "0"));
         if ctr.ns(NsKind::User).as_str() == self.host.name.as_str() {
             items.push(sysctl(netns, "net.ipv4.ping_group_range", "0 2147483647"));
@@ -135,7 +139,7 @@ impl Dockerd {
                     items.extend(bridge::endpoint_items(host, netns, net, endpoint, proxy));
                 }
                 Driver::Macvlan(_) | Driver::Ipvlan(_) | Driver::Host | Driver::None => {
-                    let kind = shared::link_kind(host, net);
+                    let kind = shared::link_kind(&self.host, net);
                     items.extend(kind.map(|kind| share(netns, net, endpoint, kind)));
                 }
             }

@@ -268,7 +268,7 @@ impl Dockerd {
                     let transport = request.transport();
                     format!("Error starting userland proxy: listen {transport}{number} {host}: bind: {error}")
                 }
-                Profile::V28_0 | Profile::V28_2 => {
+                Profile::V28_0_0 | Profile::V28_0 | Profile::V28_2 => {
                     format!("failed to bind host port for {host}:{}: {error}", request.target())
                 }
                 Profile::V29 => {

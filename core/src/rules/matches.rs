@@ -102,6 +102,8 @@ pub enum Match {
     Multiport(MultiportMatch),
     /// `-m physdev`.
     PhysDev(PhysDevMatch),
+    /// `-m set`: one of several networks.
+    Set(Is<SetMatch>),
     /// `-m ttl`, of IPv4.
     Ttl(HopLimitMatch),
     /// `-m hl`, of IPv6.
@@ -254,6 +256,26 @@ pub enum MultiportSide {
     Destination,
     /// `--ports`.
     Either,
+}
+
+/// A set of networks that a packet's address is looked up in (man 8 ipset, `hash:net`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetMatch {
+    /// Its name.
+    pub name: String,
+    /// Whose address.
+    pub side: AddressSide,
+    /// What is in it; none where nobody says: `iptables-save` does not.
+    pub networks: Option<BTreeSet<IpNet>>,
+}
+
+/// Which address of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AddressSide {
+    /// `src`.
+    Source,
+    /// `dst`.
+    Destination,
 }
 
 /// Options of `-m ttl` and `-m hl`: how many routers more a packet may pass.

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use seatrial_core::addr::{Family, IfName, PortRange};
 use seatrial_core::rules::{
-    AddrType, AddrTypeMatch, ConntrackMatch, CtState, HopLimitMatch, IcmpType, IfPattern, Is, MarkValue,
-    Match, MultiportMatch, MultiportSide, PhysDevMatch, PortsMatch, Protocol, TcpFlagsMatch,
+    AddrType, AddrTypeMatch, AddressSide, ConntrackMatch, CtState, HopLimitMatch, IcmpType, IfPattern, Is,
+    MarkValue, Match, MultiportMatch, MultiportSide, PhysDevMatch, PortsMatch, Protocol, TcpFlagsMatch,
 };
 
 use super::conntrack::Entry;
@@ -72,6 +72,7 @@ pub(super) enum Condition {
     Multiport(Box<MultiportMatch>),
     PhysDev(Box<PhysDevMatch>),
     HopLimit(HopLimitMatch),
+    Set(Is<(AddressSide, Vec<Prefix>)>),
     Never,
     Unknown,
 }
@@ -186,6 +187,13 @@ impl Condition {
             Match::Multiport(m) => Self::Multiport(Box::new(m.clone())),
             Match::PhysDev(m) => Self::PhysDev(Box::new(m.clone())),
             Match::Ttl(limit) | Match::HopLimit(limit) => Self::HopLimit(*limit),
+            Match::Set(set) => match &set.value.networks {
+                Some(networks) => {
+                    let networks = networks.iter().map(|network| Prefix::from(*network)).collect();
+                    Self::Set(Is { not: set.not, value: (set.value.side, networks) })
+                }
+                None => Self::Unknown,
+            },
             Match::Other { module, .. } if EXTENSION_HEADERS.contains(&module.as_str()) => Self::Never,
             Match::Other { .. } => Self::Unknown,
         };
@@ -217,6 +225,7 @@ impl Condition {
             | Match::Multiport(_)
             | Match::PhysDev(_)
             | Match::Ttl(_)
+            | Match::Set(_)
             | Match::HopLimit(_) => false,
         }
     }
@@ -263,6 +272,13 @@ impl Condition {
             Self::HopLimit(HopLimitMatch::Exactly(is)) => invert(is, is.value == packet.ttl),
             Self::HopLimit(HopLimitMatch::Below(limit)) => (packet.ttl < *limit).into(),
             Self::HopLimit(HopLimitMatch::Above(limit)) => (packet.ttl > *limit).into(),
+            Self::Set(Is { not, value: (side, networks) }) => {
+                let address = match side {
+                    AddressSide::Source => packet.src,
+                    AddressSide::Destination => packet.dst,
+                };
+                (networks.iter().any(|network| network.contains(address)) != *not).into()
+            }
             Self::Never => Known::No,
             Self::Unknown => Known::Unknown,
         }

@@ -109,6 +109,9 @@ fn unknown_match(rule: &Rule) -> Option<String> {
         Match::Other { module, options } => {
             Some(format!("-m {module} {}", options.join(" ")).trim_end().to_owned())
         }
+        Match::Set(set) if set.value.networks.is_none() => {
+            Some(format!("-m set --match-set {}", set.value.name))
+        }
         Match::Tcp(tcp) => tcp.option.map(|option| format!("--tcp-option {}", option.value)),
         Match::Source(_)
         | Match::Destination(_)
@@ -129,6 +132,7 @@ fn unknown_match(rule: &Rule) -> Option<String> {
         | Match::Multiport(_)
         | Match::PhysDev(_)
         | Match::Ttl(_)
+        | Match::Set(_)
         | Match::HopLimit(_) => None,
     })
 }

@@ -12,7 +12,7 @@ use zstd::stream::read::Decoder;
 use super::elf;
 
 /// What plans and their rules need, and what the guest's port needs. What a kernel has built in, or has not, is not there.
-const WANTED: [&str; 62] = [
+const WANTED: [&str; 63] = [
     "virtio_pci",
     "virtio_console",
     "virtio_rng",
@@ -67,6 +67,7 @@ const WANTED: [&str; 62] = [
     "xt_nat",
     "xt_physdev",
     "xt_REDIRECT",
+    "ip_set_hash_net",
     "xt_set",
     "xt_CT",
     "xt_tcpudp",

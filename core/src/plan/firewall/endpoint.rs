@@ -35,7 +35,9 @@ impl Firewall {
             edits.push(match self.profile.filter() {
                 // Nothing is dropped behind it.
                 Filter::Forward => Edit::append("filter", "DOCKER", open, Target::Accept),
-                Filter::Stages | Filter::Internal => Edit::insert("filter", "DOCKER", open, Target::Accept),
+                Filter::Sets | Filter::Stages | Filter::Internal => {
+                    Edit::insert("filter", "DOCKER", open, Target::Accept)
+                }
             });
         }
         edits

@@ -24,23 +24,35 @@ impl Firewall {
         // What nobody published: behind the ACCEPT of each published port, which is inserted.
         let unpublished =
             if config.mode == GatewayMode::NatUnprotected { Target::Accept } else { Target::Drop };
-        edits.extend([
-            Edit::append("filter", "DOCKER", vec![not_from(bridge), to(bridge)], unpublished),
-            Edit::append("filter", "DOCKER-CT", vec![to(bridge), replies()], Target::Accept),
-            Edit::append("filter", "DOCKER-BRIDGE", vec![to(bridge)], Target::Jump("DOCKER".to_owned())),
-        ]);
+        edits.push(Edit::append("filter", "DOCKER", vec![not_from(bridge), to(bridge)], unpublished));
+        match self.profile.filter() {
+            // One set of all subnets leads there.
+            Filter::Forward | Filter::Sets => {}
+            Filter::Stages | Filter::Internal => edits.extend([
+                Edit::append("filter", "DOCKER-CT", vec![to(bridge), replies()], Target::Accept),
+                Edit::append("filter", "DOCKER-BRIDGE", vec![to(bridge)], Target::Jump("DOCKER".to_owned())),
+            ]),
+        }
         edits
+    }
+
+    /// Where a network's own rules of what is forwarded stand.
+    const fn forward_chain(&self) -> &'static str {
+        match self.profile.filter() {
+            Filter::Forward | Filter::Sets => "FORWARD",
+            Filter::Stages | Filter::Internal => "DOCKER-FORWARD",
+        }
     }
 
     /// Nothing passes between the bridge and elsewhere (`setupInternalNetworkRules`).
     fn internal_edits(&self, bridge: &str, icc: bool, subnet: IpNet) -> Vec<Edit> {
         let chain = match self.profile.filter() {
-            Filter::Forward | Filter::Stages => STAGE_1,
+            Filter::Forward | Filter::Sets | Filter::Stages => STAGE_1,
             Filter::Internal => "DOCKER-INTERNAL",
         };
         let between = if icc { Target::Accept } else { Target::Drop };
         let mut edits = self.drop_edits(chain, bridge, subnet);
-        edits.push(Edit::append("filter", "DOCKER-FORWARD", vec![from(bridge), to(bridge)], between));
+        edits.push(Edit::append("filter", self.forward_chain(), vec![from(bridge), to(bridge)], between));
         edits
     }
 
@@ -81,7 +93,8 @@ impl Firewall {
             let leaving = vec![Match::Source(Is::a(config.subnet.trunc())), not_to(bridge)];
             edits.push(Edit::insert("nat", "POSTROUTING", leaving, translate(config)));
         }
-        if network.masquerade && !self.hairpin && self.profile.skips_dnat_between_networks() {
+        let own_way = network.masquerade && !self.hairpin && self.profile.skips_dnat_between_networks();
+        if own_way || (routed && self.profile.skips_dnat_where_routed()) {
             edits.push(Edit::insert("nat", "DOCKER", vec![from(bridge)], Target::Return));
         }
         if self.hairpin {
@@ -89,7 +102,7 @@ impl Firewall {
         }
         if !network.icc {
             let between = vec![from(bridge), to(bridge)];
-            edits.push(Edit::append("filter", "DOCKER-FORWARD", between, Target::Drop));
+            edits.push(Edit::append("filter", self.forward_chain(), between, Target::Drop));
         }
         if routed {
             let icmp = match Family::of_net(config.subnet) {
@@ -100,7 +113,7 @@ impl Firewall {
             edits.push(Edit::append("filter", "DOCKER", icmp, Target::Accept));
         }
         let outgoing = if network.icc { vec![from(bridge)] } else { vec![from(bridge), not_to(bridge)] };
-        edits.push(Edit::append("filter", "DOCKER-FORWARD", outgoing, Target::Accept));
+        edits.push(Edit::append("filter", self.forward_chain(), outgoing, Target::Accept));
         edits
     }
 
@@ -108,7 +121,7 @@ impl Firewall {
     fn isolation_edits(&self, bridge: &str, config: &FamilyRules) -> Vec<Edit> {
         match self.profile.filter() {
             Filter::Internal => return Vec::new(),
-            Filter::Forward | Filter::Stages => {}
+            Filter::Forward | Filter::Sets | Filter::Stages => {}
         }
         let mut edits = Vec::new();
         if config.mode == GatewayMode::Routed {

@@ -19,7 +19,7 @@ mod network;
 pub(super) use endpoint::{guard, link};
 
 /// The table's name, in both families.
-const TABLE: &str = "docker-bridges";
+pub(super) const TABLE: &str = "docker-bridges";
 /// The chain of published ports.
 const NAT: &str = "nat-prerouting-and-output";
 /// The chain that guards addresses before anything else sees a packet.

@@ -1,11 +1,14 @@
 //! The tables of one family, and the edits dockerd makes to them (daemon/libnetwork/iptables).
 
+use std::collections::BTreeSet;
+
+use super::network::{STAGE_1, STAGE_2, replies};
 use crate::addr::{Family, IpNet};
 use crate::engine::{Filter, Profile};
 use crate::rules::iptables::{empty_table, table_order};
 use crate::rules::{
-    AddrType, AddrTypeMatch, Backend, Chain, Counters, IfPattern, Is, Match, Policy, Rule, Ruleset, Table,
-    Target,
+    AddrType, AddrTypeMatch, AddressSide, Backend, Chain, Counters, IfPattern, Is, Match, Policy, Rule,
+    Ruleset, SetMatch, Table, Target,
 };
 
 /// A place for a rule.
@@ -86,6 +89,23 @@ impl Tables {
         }
     }
 
+    /// A chain that stands.
+    fn standing(&mut self, table: &str, chain: &str) -> Option<&mut Chain> {
+        let table = self.0.iter_mut().find(|t| t.name == table)?;
+        table.chains.iter_mut().find(|c| c.name == chain)
+    }
+
+    /// Empties a chain that stands, and takes it away where no rule leads to it any more (`-F`, `-X`).
+    fn remove_chain(&mut self, table: &str, chain: &str) {
+        let Some(table) = self.0.iter_mut().find(|t| t.name == table) else { return };
+        table.chains.iter_mut().filter(|c| c.name == chain).for_each(|c| c.rules.clear());
+        let rules = table.chains.iter().flat_map(|c| &c.rules);
+        let is_led_to = rules.filter_map(|rule| rule.target.as_ref()?.chain()).any(|to| to == chain);
+        if !is_led_to {
+            table.chains.retain(|c| c.name != chain);
+        }
+    }
+
     fn delete(&mut self, table: &str, chain: &str, rule: &Rule) {
         let rules = &mut self.chain(table, chain).rules;
         if let Some(at) = rules.iter().position(|r| same(r, rule)) {
@@ -95,22 +115,38 @@ impl Tables {
 
     /// A jump that stands first, wherever it stood before (`EnsureJumpRule`).
     pub(super) fn ensure_jump(&mut self, table: &'static str, chain: &'static str, to: &str) {
-        let edit = Edit::insert(table, chain, Vec::new(), Target::Jump(to.to_owned()));
-        self.delete(table, chain, &edit.rule);
+        self.ensure(Edit::insert(table, chain, Vec::new(), Target::Jump(to.to_owned())));
+    }
+
+    fn ensure(&mut self, edit: Edit) {
+        self.delete(edit.table, edit.chain, &edit.rule);
         self.apply(&[edit]);
+    }
+
+    /// What is in a set of networks from now on.
+    pub(super) fn fill(&mut self, set: &str, networks: &BTreeSet<IpNet>) {
+        let rules = self.0.iter_mut().flat_map(|t| &mut t.chains).flat_map(|c| &mut c.rules);
+        for asked in rules.flat_map(|rule| &mut rule.matches) {
+            if let Match::Set(Is { value, .. }) = asked
+                && value.name == set
+            {
+                value.networks = Some(networks.clone());
+            }
+        }
     }
 
     /// What is for the host goes by DOCKER's DNAT rules; where docker-proxy runs, not what the host sends to itself.
     pub(super) fn jump_to_nat(&mut self, family: Family, hairpin: bool) {
-        let local = || {
-            let destination = Some(Is::a(vec![AddrType::Local]));
-            Match::AddrType(AddrTypeMatch { destination, ..AddrTypeMatch::default() })
-        };
         let to_docker = || Target::Jump("DOCKER".to_owned());
         let not_loopback = (!hairpin).then(|| Match::Destination(Is::not(loopback(family))));
         self.apply(&[
-            Edit::append("nat", "PREROUTING", vec![local()], to_docker()),
-            Edit::append("nat", "OUTPUT", not_loopback.into_iter().chain([local()]).collect(), to_docker()),
+            Edit::append("nat", "PREROUTING", vec![to_local()], to_docker()),
+            Edit::append(
+                "nat",
+                "OUTPUT",
+                not_loopback.into_iter().chain([to_local()]).collect(),
+                to_docker(),
+            ),
         ]);
     }
 
@@ -166,7 +202,7 @@ fn at_or_push<T>(items: &mut Vec<T>, is: impl Fn(&T) -> bool, make: impl FnOnce(
 /// Docker's chains in `filter` that DOCKER-FORWARD jumps to, in the order it does.
 const fn forward_chains(filter: Filter) -> &'static [&'static str] {
     match filter {
-        Filter::Forward => &[],
+        Filter::Forward | Filter::Sets => &[],
         Filter::Stages => &["DOCKER-CT", "DOCKER-ISOLATION-STAGE-1", "DOCKER-BRIDGE"],
         Filter::Internal => &["DOCKER-CT", "DOCKER-INTERNAL", "DOCKER-BRIDGE"],
     }
@@ -175,7 +211,7 @@ const fn forward_chains(filter: Filter) -> &'static [&'static str] {
 /// Docker's other chains in `filter`.
 const fn other_chains(filter: Filter) -> &'static [&'static str] {
     match filter {
-        Filter::Forward => &["DOCKER", "DOCKER-ISOLATION-STAGE-1", "DOCKER-ISOLATION-STAGE-2"],
+        Filter::Forward | Filter::Sets => &["DOCKER", "DOCKER-ISOLATION-STAGE-1", "DOCKER-ISOLATION-STAGE-2"],
         Filter::Stages => &["DOCKER", "DOCKER-FORWARD", "DOCKER-ISOLATION-STAGE-2"],
         Filter::Internal => &["DOCKER", "DOCKER-FORWARD"],
     }
@@ -194,6 +230,14 @@ pub(super) fn start(tables: &mut Tables, profile: Profile, family: Family, hairp
                 tables.apply(&[Edit::append("filter", chain, Vec::new(), Target::Return)]);
             }
         }
+        Filter::Sets => {
+            tables.jump_to_nat(family, hairpin);
+            let to_bridges = || to_set(bridges_set(family));
+            let docker = Target::Jump("DOCKER".to_owned());
+            tables.ensure(Edit::insert("filter", "FORWARD", vec![to_bridges()], docker));
+            tables.ensure_jump("filter", "FORWARD", STAGE_1);
+            tables.ensure(Edit::insert("filter", "FORWARD", vec![to_bridges(), replies()], Target::Accept));
+        }
         Filter::Stages | Filter::Internal => {
             tables.jump_to_nat(family, hairpin);
             tables.ensure_jump("filter", "FORWARD", "DOCKER-FORWARD");
@@ -210,6 +254,72 @@ pub(super) fn start(tables: &mut Tables, profile: Profile, family: Family, hairp
         }
         tables.ensure_jump("filter", "FORWARD", "DOCKER-USER");
     }
+}
+
+/// A daemon that writes for nft comes where one has written for iptables: the chains of that one go, and what led to them
+/// (`NewCleaner`, `removeIPChains`, 29). DOCKER-USER stays, and so do its networks' rules in other chains.
+pub(super) fn clean(tables: &mut Tables, family: Family) {
+    let jump = |matches, to: &str| Rule::new(matches, Target::Jump(to.to_owned()));
+    // Somebody else's text does not say what is in a set.
+    let to_bridges = || {
+        let (name, side) = (bridges_set(family).to_owned(), AddressSide::Destination);
+        Match::Set(Is::a(SetMatch { name, side, networks: None }))
+    };
+    let forward = [
+        jump(Vec::new(), "DOCKER-FORWARD"),
+        jump(Vec::new(), STAGE_1),
+        jump(vec![to_bridges()], "DOCKER"),
+        Rule::new(vec![to_bridges(), replies()], Target::Accept),
+        jump(Vec::new(), "DOCKER-ISOLATION"),
+    ];
+    let Some(chain) = tables.standing("filter", "FORWARD") else { return };
+    let is_docker = |rule: &Rule| forward.iter().take(2).any(|docker| same(rule, docker));
+    if !chain.rules.iter().any(is_docker) {
+        return;
+    }
+    chain.rules.retain(|rule| !forward.iter().any(|docker| same(rule, docker)));
+    let not_loopback = || Match::Destination(Is::not(loopback(family)));
+    let nat = [jump(vec![to_local()], "DOCKER"), jump(vec![not_loopback(), to_local()], "DOCKER")];
+    for chain in ["PREROUTING", "OUTPUT"] {
+        let rules = tables.standing("nat", chain).map(|c| &mut c.rules);
+        rules.into_iter().for_each(|rules| rules.retain(|rule| !nat.iter().any(|docker| same(rule, docker))));
+    }
+    tables.remove_chain("nat", "DOCKER");
+    for chain in DOCKERS {
+        tables.remove_chain("filter", chain);
+    }
+}
+
+/// Every chain in `filter` that a daemon has made, in the order they are taken away.
+const DOCKERS: [&str; 8] = [
+    "DOCKER-FORWARD",
+    "DOCKER-BRIDGE",
+    "DOCKER",
+    "DOCKER-CT",
+    "DOCKER-INTERNAL",
+    STAGE_1,
+    STAGE_2,
+    "DOCKER-ISOLATION",
+];
+
+/// The set of the subnets of all networks that are not internal (28.0.0).
+pub(super) const fn bridges_set(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "docker-ext-bridges-v4",
+        Family::V6 => "docker-ext-bridges-v6",
+    }
+}
+
+/// `-m set --match-set NAME dst`, with nothing in it.
+fn to_set(name: &str) -> Match {
+    let networks = Some(BTreeSet::new());
+    Match::Set(Is::a(SetMatch { name: name.to_owned(), side: AddressSide::Destination, networks }))
+}
+
+/// `-m addrtype --dst-type LOCAL`.
+fn to_local() -> Match {
+    let destination = Some(Is::a(vec![AddrType::Local]));
+    Match::AddrType(AddrTypeMatch { destination, ..AddrTypeMatch::default() })
 }
 
 fn loopback(family: Family) -> IpNet {

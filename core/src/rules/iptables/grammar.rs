@@ -66,6 +66,18 @@ const PHYSDEV: &[Known] = &[
 ];
 const TTL: &[Known] =
     &[option(&["--ttl-eq", "--ttl"], 1), option(&["--ttl-lt"], 1), option(&["--ttl-gt"], 1)];
+const SET: &[Known] = &[
+    option(&["--match-set"], 2),
+    verbatim(&["--return-nomatch"], 0),
+    verbatim(&["--update-counters"], 0),
+    verbatim(&["--update-subcounters"], 0),
+    verbatim(&["--packets-eq"], 1),
+    verbatim(&["--packets-lt"], 1),
+    verbatim(&["--packets-gt"], 1),
+    verbatim(&["--bytes-eq"], 1),
+    verbatim(&["--bytes-lt"], 1),
+    verbatim(&["--bytes-gt"], 1),
+];
 const HL: &[Known] = &[option(&["--hl-eq", "--hl"], 1), option(&["--hl-lt"], 1), option(&["--hl-gt"], 1)];
 
 /// The options of a match; nothing for one that is kept as written.
@@ -85,6 +97,7 @@ pub(super) fn of_match(module: &str) -> Option<&'static [Known]> {
         "physdev" => PHYSDEV,
         "ttl" => TTL,
         "hl" => HL,
+        "set" => SET,
         _ => return None,
     })
 }

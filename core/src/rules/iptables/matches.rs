@@ -6,8 +6,8 @@ use super::lex::Word;
 use super::{names, value};
 use crate::addr::Family;
 use crate::rules::{
-    AddrTypeMatch, ConntrackMatch, HopLimitMatch, IcmpType, Is, Match, MultiportMatch, MultiportSide,
-    PhysDevMatch, PortsMatch, Protocol, TcpFlagsMatch, TcpMatch,
+    AddrTypeMatch, AddressSide, ConntrackMatch, HopLimitMatch, IcmpType, Is, Match, MultiportMatch,
+    MultiportSide, PhysDevMatch, PortsMatch, Protocol, SetMatch, TcpFlagsMatch, TcpMatch,
 };
 
 /// The match that a module's options stand for.
@@ -43,6 +43,11 @@ pub(super) fn build(
         "physdev" => Match::PhysDev(physdev(module)?),
         "ttl" => Match::Ttl(hop_limit(module)?),
         "hl" => Match::HopLimit(hop_limit(module)?),
+        "set" => match set(module)? {
+            Some(set) => Match::Set(set),
+            // Sets of ports, and of several things at once.
+            None => Match::Other { module: module.name.text.clone(), options: module.words.clone() },
+        },
         _ => Match::Other { module: module.name.text.clone(), options: module.words.clone() },
     })
 }
@@ -228,6 +233,20 @@ fn multiport(module: &Extension<'_>) -> Result<MultiportMatch, ParseError> {
         return Err(word.expected("at most 15 ports, a range counted twice"));
     }
     Ok(MultiportMatch { which, ports: option.is(ports) })
+}
+
+/// A set of networks that one address is looked up in.
+fn set(module: &Extension<'_>) -> Result<Option<Is<SetMatch>>, ParseError> {
+    let option = required(module, "--match-set")?;
+    let [name, side] = option.values.as_slice() else {
+        return Err(option.word.expected("a set and what is looked up in it behind the option"));
+    };
+    let side = match side.text.as_str() {
+        "src" => AddressSide::Source,
+        "dst" => AddressSide::Destination,
+        _ => return Ok(None),
+    };
+    Ok(Some(option.is(SetMatch { name: name.text.clone(), side, networks: None })))
 }
 
 fn hop_limit(module: &Extension<'_>) -> Result<HopLimitMatch, ParseError> {

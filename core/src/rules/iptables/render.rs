@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use super::names;
 use crate::addr::{IpNet, PortRange};
 use crate::rules::{
-    AddrTypeMatch, ConntrackMatch, CtState, HopLimitMatch, IcmpType, Is, MarkValue, Match, MultiportMatch,
-    MultiportSide, NatRange, PhysDevMatch, Policy, PortMap, PortsMatch, Protocol, RejectWith, Rule, Ruleset,
-    Target, TcpMatch, nft,
+    AddrTypeMatch, AddressSide, ConntrackMatch, CtState, HopLimitMatch, IcmpType, Is, MarkValue, Match,
+    MultiportMatch, MultiportSide, NatRange, PhysDevMatch, Policy, PortMap, PortsMatch, Protocol, RejectWith,
+    Rule, Ruleset, Target, TcpMatch, nft,
 };
 
 /// The whole text of `iptables-save`, without its comment lines; a rule's counters where it has them.
@@ -132,6 +132,15 @@ impl Words {
             }
             Match::Multiport(multiport) => self.multiport(multiport),
             Match::PhysDev(physdev) => self.physdev(physdev),
+            Match::Set(set) => {
+                let side = match set.value.side {
+                    AddressSide::Source => "src",
+                    AddressSide::Destination => "dst",
+                };
+                self.module("set");
+                self.option("--match-set", Is { not: set.not, value: () }, &set.value.name);
+                self.word(side);
+            }
             Match::Ttl(limit) => self.hop_limit("ttl", *limit),
             Match::HopLimit(limit) => self.hop_limit("hl", *limit),
             Match::Other { module, options } => {

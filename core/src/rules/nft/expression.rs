@@ -54,7 +54,7 @@ fn asks_ports(rule: &Rule, protocol: Protocol) -> bool {
         Match::Protocol(_) | Match::Fragment(_) | Match::Icmp(_) | Match::AddrType(_) => false,
         Match::Conntrack(_) | Match::State(_) | Match::Mark(_) | Match::ConnMark(_) => false,
         Match::Comment(_) | Match::Multiport(_) | Match::PhysDev(_) => false,
-        Match::Ttl(_) | Match::HopLimit(_) | Match::Other { .. } => false,
+        Match::Set(_) | Match::Ttl(_) | Match::HopLimit(_) | Match::Other { .. } => false,
     })
 }
 
@@ -88,7 +88,8 @@ fn expression(ip: &str, m: &Match) -> Result<Vec<String>, String> {
         Match::Ttl(limit) => one(hop_limit("ip ttl", *limit)),
         Match::HopLimit(limit) => one(hop_limit("ip6 hoplimit", *limit)),
         Match::Comment(_) => Ok(Vec::new()),
-        Match::Fragment(_) | Match::Other { .. } => Err(as_written(m)),
+        // nft's own sets are not those of ipset.
+        Match::Fragment(_) | Match::Set(_) | Match::Other { .. } => Err(as_written(m)),
     }
 }
 
