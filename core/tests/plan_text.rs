@@ -1,7 +1,7 @@
 //! A plan's text and its JSON.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -195,7 +195,7 @@ fn sockets() -> Vec<Object> {
         Object::Resolver(Resolver {
             udp_port: 54377,
             tcp_port: 33855,
-            zone: Arc::new(Zone { names, reverse }),
+            zone: Arc::new(Zone { names, networks: BTreeSet::new(), reverse }),
             upstream,
         }),
         listener(None, Transport::Tcp),

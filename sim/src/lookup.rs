@@ -110,7 +110,7 @@ impl ResolvConf {
                     conf.nameservers.extend(words.next().and_then(|w| w.parse::<IpAddr>().ok()))
                 }
                 Some("search" | "domain") => {
-                    conf.search = words.map(|w| w.trim_end_matches('.').to_lowercase()).collect()
+                    conf.search = words.map(|w| w.trim_end_matches('.').to_owned()).collect()
                 }
                 Some("options") => words.for_each(|option| conf.option(option)),
                 Some(_) | None => {}
@@ -167,13 +167,12 @@ impl World {
         name: &str,
         family: Option<Family>,
     ) -> Vec<IpAddr> {
-        let name = name.to_lowercase();
         let families: Vec<Family> = family.map_or_else(|| Family::ALL.to_vec(), |f| vec![f]);
-        let plain = name.trim_end_matches('.');
-        let mut found = in_hosts(self.file_of(node, "/etc/hosts"), plain);
+        let plain = name.trim_end_matches('.').to_lowercase();
+        let mut found = in_hosts(self.file_of(node, "/etc/hosts"), &plain);
         found.retain(|a| families.contains(&Family::of(*a)));
         if found.is_empty() {
-            found = self.resolve_dns(node, ns, &name, &families);
+            found = self.resolve_dns(node, ns, name, &families);
         }
         self.sort_addresses(ns, found)
     }

@@ -54,7 +54,7 @@ impl World {
     pub(crate) fn resolver_woken(&mut self, resolver: ResolverId, wake: Wake) {
         let Wake::Received { payload: Payload::Query(query), from, to, .. } = wake else { return };
         let Some((name, family)) = self.names.query(query) else { return };
-        if let Some(addresses) = self.resolvers[resolver].config.zone.names.get(name) {
+        if let Some(addresses) = self.resolvers[resolver].config.zone.addresses(name) {
             let of_family =
                 addresses.iter().copied().filter(|a| seatrial_core::addr::Family::of(*a) == family);
             let reply = Reply { query, code: Code::NoError, addresses: of_family.collect() };

@@ -207,7 +207,7 @@ impl Bed {
     pub(crate) fn resolver(self, ns: &str, zone: &[(&str, &[&str])]) -> Self {
         let addresses = |a: &[&str]| a.iter().map(|a| a.parse::<IpAddr>().unwrap()).collect();
         let names = zone.iter().map(|(n, a)| ((*n).to_owned(), addresses(a))).collect();
-        let zone = Arc::new(Zone { names, reverse: BTreeMap::new() });
+        let zone = Arc::new(Zone { names, ..Zone::default() });
         let resolver = Resolver { udp_port: 53, tcp_port: 53, zone, upstream: Vec::new() };
         self.with(ns, Object::Resolver(resolver))
     }

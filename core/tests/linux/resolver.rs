@@ -38,6 +38,7 @@ fn names(upstream: &[&str]) -> plan::Resolver {
             ("many".to_owned(), many),
         ]
         .into(),
+        networks: ["front".to_owned()].into(),
         reverse: [("172.18.0.2".parse().unwrap(), "web.front".to_owned())].into(),
     };
     let upstream = upstream.iter().map(server).collect();

@@ -103,7 +103,7 @@ fn records(zone: &Zone, question: &Message) -> Option<Vec<Record>> {
     let query = question.queries.first()?;
     let name = query.name();
     let of = |pick: fn(IpAddr) -> Option<RData>| {
-        let addresses = zone.names.get(&key(name)?)?;
+        let addresses = zone.addresses(&key(name)?)?;
         let data = addresses.iter().filter_map(|address| pick(*address));
         Some(data.map(|data| Record::from_rdata(name.clone(), TTL, data)).collect())
     };
@@ -124,12 +124,12 @@ fn records(zone: &Zone, question: &Message) -> Option<Vec<Record>> {
     }
 }
 
-/// A name as the zone writes it: lower case, dots between its labels.
+/// A name as it is written, dots between its labels.
 fn key(name: &Name) -> Option<String> {
     let labels: Vec<&str> = name.iter().map(str::from_utf8).collect::<Result<_, _>>().ok()?;
     // A dot in a label is not one between labels.
     let plain = labels.iter().all(|label| !label.contains('.'));
-    plain.then(|| labels.join(".").to_ascii_lowercase())
+    plain.then(|| labels.join("."))
 }
 
 /// The address of a name under in-addr.arpa or ip6.arpa (RFC 1035 §3.5, RFC 3596 §2.5).

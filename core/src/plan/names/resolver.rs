@@ -89,7 +89,9 @@ impl Dockerd {
         let (on, aliases) = &key;
         let joined = on.iter().filter_map(|key| Some((self.networks.get(key)?, zones.records.get(key)?)));
         let joined: Vec<(&Net, &Records)> = joined.collect();
-        let zone = Arc::new(Zone { names: names(&joined, aliases), reverse: self.reverse(&joined) });
+        let networks = joined.iter().map(|(net, _)| net.spec.name.clone()).collect();
+        let zone = Zone { names: names(&joined, aliases), networks, reverse: self.reverse(&joined) };
+        let zone = Arc::new(zone);
         zones.made.insert(key, Arc::clone(&zone));
         zone
     }
@@ -155,7 +157,7 @@ fn names(joined: &[(&Net, &Records)], aliases: &BTreeMap<String, String>) -> BTr
         for one in joined {
             let (net, _) = one;
             let addresses = answer(std::slice::from_ref(one), name, aliases);
-            zone.insert(format!("{name}.{}", net.spec.name.to_lowercase()), addresses);
+            zone.insert(format!("{name}.{}", net.spec.name), addresses);
         }
     }
     zone.retain(|_, addresses: &mut Vec<IpAddr>| !addresses.is_empty());

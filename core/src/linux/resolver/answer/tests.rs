@@ -15,6 +15,7 @@ fn zone() -> Zone {
             ("many".to_owned(), many),
         ]
         .into(),
+        networks: ["back_end".to_owned(), "front".to_owned()].into(),
         reverse: [
             ("172.18.0.4".parse().unwrap(), "db.back_end".to_owned()),
             ("fd00::2".parse().unwrap(), "web.front".to_owned()),
@@ -61,10 +62,16 @@ fn a_name_without_an_address_of_the_family_is_there_all_the_same() {
 
 #[test]
 fn a_name_is_the_same_in_capitals_and_comes_back_as_it_was_asked() {
-    let answer = answered(&message("dB.Back_END.", RecordType::A), Over::Udp);
-    assert_eq!(answer.answers[0].name.to_ascii(), "dB.Back_END.");
-    assert_eq!(answer.queries[0].name().to_ascii(), "dB.Back_END.");
+    let answer = answered(&message("dB.back_end.", RecordType::A), Over::Udp);
+    assert_eq!(answer.answers[0].name.to_ascii(), "dB.back_end.");
+    assert_eq!(answer.queries[0].name().to_ascii(), "dB.back_end.");
     assert_eq!(answer.answers[0].data, RData::A("172.18.0.4".parse().unwrap()));
+}
+
+#[test]
+fn a_network_is_another_in_capitals() {
+    let message = message("db.Back_End.", RecordType::A);
+    assert_eq!(judged(&message, Over::Udp), Verdict::Forward);
 }
 
 #[test]
