@@ -6,7 +6,7 @@ use super::network::Net;
 use super::wire::item;
 use super::{Item, Link, LinkKind, NsName, Object, Parent};
 use crate::addr::IfName;
-use crate::topology::{Driver, Host};
+use crate::topology::{Driver, Host, IpvlanFlag};
 
 /// The parents that stand: those of the host, and those Docker made, each once.
 #[derive(Debug)]
@@ -43,11 +43,16 @@ impl<'a> Parents<'a> {
 }
 
 /// What a container's device on such a network is.
-pub(super) fn link_kind(host: &str, net: &Net) -> Option<LinkKind> {
-    let parent = Parent { ns: NsName::from(host), name: net.device.clone() };
+pub(super) fn link_kind(host: &Host, net: &Net) -> Option<LinkKind> {
+    let parent = Parent { ns: NsName::from(&host.name), name: net.device.clone() };
+    // 20.10.24 takes any `ipvlan_flag`, and reads past it.
+    let has_flags = host.engine.is_at_least(23, 0);
     match &net.spec.driver {
         Driver::Macvlan(o) => Some(LinkKind::Macvlan { parent, mode: o.mode }),
-        Driver::Ipvlan(o) => Some(LinkKind::Ipvlan { parent, mode: o.mode, flag: o.flag }),
+        Driver::Ipvlan(o) => {
+            let flag = if has_flags { o.flag } else { IpvlanFlag::Bridge };
+            Some(LinkKind::Ipvlan { parent, mode: o.mode, flag })
+        }
         Driver::Bridge(_) | Driver::Host | Driver::None => None,
     }
 }

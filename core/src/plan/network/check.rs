@@ -8,7 +8,8 @@ use crate::diagnostic::Diagnostic;
 use crate::plan::filter::lacks_forwarding;
 use crate::plan::ids::short;
 use crate::topology::{
-    DEFAULT_BRIDGE, Driver, GatewayMode, Host, IpvlanOptions, MacvlanMode, MacvlanOptions, Network, Pool,
+    DEFAULT_BRIDGE, Driver, GatewayMode, Host, IpvlanMode, IpvlanOptions, MacvlanMode, MacvlanOptions,
+    Network, Pool,
 };
 
 /// Checks a network against itself and those that stand; `made` is its id and its device.
@@ -35,11 +36,19 @@ pub(super) fn check(
             check_passthru(spec, options, standing)
         }
         Driver::Ipvlan(options) => {
+            check_mode(spec, options, host)?;
             check_parent(spec, options.parent.as_ref(), "ipvlan", host)?;
             check_alone(spec, options, standing)
         }
         Driver::Host | Driver::None => Ok(()),
     }
+}
+
+/// L3S came with 23.0, as `ipvlan_flag` did, which 20.10.24 reads past.
+fn check_mode(spec: &Network, options: &IpvlanOptions, host: &Host) -> Result<(), Diagnostic> {
+    let unknown = options.mode == IpvlanMode::L3s && !host.engine.is_at_least(23, 0);
+    let found = "requested ipvlan mode 'l3s' is not valid, 'l2' mode is the ipvlan driver default";
+    if unknown { Err(Diagnostic::new(spec.at.clone(), found).expected("Engine 23 or newer")) } else { Ok(()) }
 }
 
 fn config_error(pool: &Pool, why: &str) -> Diagnostic {
