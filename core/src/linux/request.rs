@@ -35,8 +35,9 @@ pub enum Request {
     Admit(Process),
     /// Forget a container that the Engine is about to end.
     Dismiss(NodeName),
-    /// Run a tool of the Engine's own root on its machine, as an administrator would.
-    Tool(Vec<String>),
+    /// Run a tool of the Engine's own root in the network namespace of its machine or of a container, as an administrator
+    /// would.
+    Tool(NodeName, Vec<String>),
     /// Outlive the caller, and let others in by the door: a lab is up.
     Detach,
 }

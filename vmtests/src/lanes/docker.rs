@@ -93,21 +93,27 @@ impl Ground for Engines {
         let mut stage = Stage::launch(&Launch { rights: Rights::Root, ..Launch::of(&self.program, plan) })?;
         let (early, late) = listeners(host, plan);
         let filter = if root.engine.loads_br_netfilter() { bridge_filter(plan) } else { Vec::new() };
-        let all = machines.items.into_iter().chain(filter).chain(early);
-        stage.apply(all.map(PlanOp::Add).collect())?;
+        let machines: Vec<Item> = machines.items.into_iter().chain(filter).chain(early).collect();
+        stage.apply(machines.iter().cloned().map(PlanOp::Add).collect())?;
         // One cgroup for each Engine: the stage's process tells it from those of other stages.
         let cgroup = self.broom.cgroup().join(stage.number().to_string());
         let containers = host.containers.iter().map(|c| c.node.clone()).collect();
         let (host_name, config) = (host.name.clone(), config(&host.daemon, root.engine));
         let daemon = Daemon { host: host_name, root: root.path.clone(), config, cgroup, containers };
-        stage.order(Request::Daemon(daemon))?;
-        let inside = |path: &str| stage.root().join(path.trim_start_matches('/'));
-        let api = Api::of(&inside(SOCKET), self.patience).map_err(|e| told(e, &inside(LOG)))?;
-        let mut docker = Docker { stage, api, host: host.clone(), lan };
+        let api = start(&mut stage, &daemon, self.patience)?;
+        let (host, patience) = (host.clone(), self.patience);
+        let mut docker = Docker { stage, api, host, lan, machines, daemon, patience, boots: 1 };
         docker.make(&self.image, plan)?;
         docker.stage.apply(late.into_iter().map(PlanOp::Add).collect())?;
         Ok(Box::new(docker))
     }
+}
+
+/// Starts an Engine, and waits until it has come up.
+fn start(stage: &mut Stage, daemon: &Daemon, patience: Duration) -> Result<Api, Error> {
+    stage.order(Request::Daemon(daemon.clone()))?;
+    let inside = |path: &str| stage.root().join(path.trim_start_matches('/'));
+    Api::of(&inside(SOCKET), patience).map_err(|e| told(e, &inside(LOG)))
 }
 
 /// A dockerd that has not come up has said why.
@@ -160,6 +166,13 @@ struct Docker {
     host: Host,
     /// Machines that have no Engine.
     lan: Vec<NsName>,
+    /// What all machines are made of, before there is an Engine.
+    machines: Vec<Item>,
+    /// What the Engine is started with, and how long it may take to come up.
+    daemon: Daemon,
+    patience: Duration,
+    /// How often its machine was switched on.
+    boots: usize,
 }
 
 impl Docker {
@@ -183,15 +196,49 @@ impl Docker {
     fn container(&self, node: &NodeName) -> Result<(usize, Container), Error> {
         let found = self.host.containers.iter().position(|container| container.node == *node);
         let found = found.and_then(|door| Some((door, self.host.containers.get(door)?.clone())));
-        found.ok_or_else(|| {
-            Error::words("change", node.as_str(), "it is no container")
-                .missing("lane docker switches no machine off")
-        })
+        found.ok_or_else(|| Error::words("change", node.as_str(), "it is no container"))
     }
 
-    /// Makes a change through the API.
-    fn call(&mut self, change: &Change) -> Result<(), Error> {
+    /// Switches the Engine's machine off or on: the operations that make or unmake machines are carried out. What is on its
+    /// disk stays, and the Engine starts what it finds there.
+    fn power(&mut self, on: bool, operations: &[PlanOp]) -> Result<(), Error> {
+        let of_machines = operations.iter().filter_map(|operation| self.of_machine(operation));
+        self.stage.apply(of_machines.collect())?;
+        if on {
+            // What is left of the last one's cgroup is swept with all others.
+            let cgroup = format!("{}.{}", self.daemon.cgroup.display(), self.boots);
+            self.boots += 1;
+            let daemon = Daemon { cgroup: cgroup.into(), ..self.daemon.clone() };
+            self.api = start(&mut self.stage, &daemon, self.patience)?;
+        }
+        Ok(())
+    }
+
+    /// The operation as it is meant for a machine here, where it is one.
+    fn of_machine(&self, operation: &PlanOp) -> Option<PlanOp> {
+        let own = |item: &Item| {
+            let same = |own: &&Item| match (&own.object, &item.object) {
+                // A machine with an Engine has no users of its own.
+                (Object::Process(own), Object::Process(process)) => own.node == process.node,
+                (own_object, object) => own.ns == item.ns && own_object == object,
+            };
+            self.machines.iter().find(same).cloned()
+        };
+        match operation {
+            PlanOp::Add(item) => own(item).map(PlanOp::Add),
+            PlanOp::Remove(item) => own(item).map(PlanOp::Remove),
+            PlanOp::Replace(item) => own(item).map(PlanOp::Replace),
+            PlanOp::FlushConntrack { .. } | PlanOp::FlushConntrackPort { .. } | PlanOp::Announce { .. } => {
+                None
+            }
+        }
+    }
+
+    /// Makes a change through the API, or the switch of the machine.
+    fn call(&mut self, change: &Change, operations: &[PlanOp]) -> Result<(), Error> {
         match change {
+            Change::Stop(node) if *node == self.host.name => self.power(false, operations),
+            Change::Start(node) if *node == self.host.name => self.power(true, operations),
             Change::Stop(node) => self.api.stop(&self.container(node)?.1),
             Change::Start(node) => self.api.start(&self.host, &self.container(node)?.1),
             Change::Replace(node) => {
@@ -204,14 +251,10 @@ impl Docker {
             Change::Disconnect(node, network) => {
                 self.api.disconnect(&self.host, &self.container(node)?.1, network)
             }
-            Change::Rule(node, command) if *node == self.host.name => {
-                let words = command.split_whitespace().map(str::to_owned).collect();
-                self.stage.order(Request::Tool(words))
-            }
             Change::Rule(node, _) if self.lan.contains(&NsName::from(node)) => Ok(()),
-            Change::Rule(node, _) => {
-                Err(Error::words("write", format!("rules of {node}"), "it is a container")
-                    .missing("lane docker writes no rules there"))
+            Change::Rule(node, command) => {
+                let words = command.split_whitespace().map(str::to_owned).collect();
+                self.stage.order(Request::Tool(node.clone(), words))
             }
             Change::Fault(..) => Ok(()),
         }
@@ -248,10 +291,12 @@ impl Standing for Docker {
                 self.stage.order(Request::Dismiss(process.node.clone()))?;
             }
         }
-        self.call(change)?;
+        self.call(change, &operations)?;
         let mut rest = Vec::new();
         for operation in operations {
             match &operation {
+                // Those of the machine itself have been made.
+                PlanOp::Add(_) if self.of_machine(&operation).is_some() => {}
                 PlanOp::Add(Item { object: Object::Process(process), .. }) => {
                     self.stage.order(Request::Admit(process.clone()))?;
                 }

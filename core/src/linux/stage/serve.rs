@@ -88,7 +88,7 @@ async fn answer(ground: &Rc<Mutex<Ground>>, door: &Door, request: Request) -> An
         Request::Daemon(daemon) => ground.lock().await.start_daemon(&daemon).map(|()| Answer::Done),
         Request::Admit(process) => ground.lock().await.admit(process).await.map(|()| Answer::Done),
         Request::Dismiss(node) => ground.lock().await.dismiss(&node).map(|()| Answer::Done),
-        Request::Tool(words) => ground.lock().await.tool(&words).map(|()| Answer::Done),
+        Request::Tool(node, words) => ground.lock().await.tool(&node, &words).map(|()| Answer::Done),
         Request::Detach => door.open(ground).map(|()| Answer::Done),
     };
     done.unwrap_or_else(Answer::Failed)

@@ -16,9 +16,10 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
+use nix::sys::wait::waitpid;
 use nix::unistd::{
-    ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execvpe, fork, pipe2, pivot_root,
+    ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execvpe, fork, pipe2, pivot_root,
 };
 use tokio::net::UnixListener;
 
@@ -41,20 +42,18 @@ pub const DOORS: &str = "/run/seatrial/doors";
 const PLACE: &str = "/run/seatrial/engine";
 /// The first descriptor that a service is given by whoever opened its socket (man 3 sd_listen_fds).
 const GIVEN: i32 = 3;
+/// What the Engine of a machine that is switched off and on again finds as it was.
+const DISK: &str = "/run/seatrial/disk";
+/// What of its root is there.
+const KEPT: [&str; 2] = ["var/lib/docker", "var/lib/containerd"];
 /// What a machine has mounted, in the order of mounting.
-const MOUNTS: [(&str, &str); 7] = [
-    ("proc", "proc"),
-    ("sysfs", "sys"),
-    ("cgroup2", "sys/fs/cgroup"),
-    ("tmpfs", "run"),
-    ("tmpfs", "tmp"),
-    ("tmpfs", "var/lib/docker"),
-    ("tmpfs", "var/lib/containerd"),
-];
+const MOUNTS: [(&str, &str); 5] =
+    [("proc", "proc"), ("sysfs", "sys"), ("cgroup2", "sys/fs/cgroup"), ("tmpfs", "run"), ("tmpfs", "tmp")];
 
 /// An Engine that runs.
 pub(super) struct Running {
     pub(super) host: NodeName,
+    child: Pid,
     /// None where it ended at once: whoever calls at its socket is told so.
     mounts: Option<Rc<Space>>,
     /// Where each container's agent calls.
@@ -62,15 +61,16 @@ pub(super) struct Running {
 }
 
 impl Ground {
-    /// Starts an Engine. Whoever calls at its socket waits until it has come up; where it does not come up, the call
-    /// ends.
+    /// Starts an Engine; on a machine that had one before, with what that one left on its disk. Whoever calls at its socket
+    /// waits until it has come up; where it does not come up, the call ends.
     ///
     /// # Errors
     /// What its root lacks.
     pub(in crate::linux::stage) fn start_daemon(&mut self, daemon: &request::Daemon) -> Result<(), Error> {
         let failed = |e: io::Error| Error::new("start", "dockerd", &e);
         let doors = doors(&daemon.containers).map_err(failed)?;
-        let api = Listener::bind(SOCKET).map_err(failed)?;
+        let api = bind_anew(Path::new(SOCKET), |path| Listener::bind(path)).map_err(failed)?;
+        disk().map_err(failed)?;
         let host = NsName::from(&daemon.host);
         let kinds = [NsKind::Network, NsKind::Uts, NsKind::Ipc];
         let spaces: Vec<Rc<Space>> =
@@ -93,20 +93,30 @@ impl Ground {
             return Err(Error::words("start", "dockerd", said));
         }
         let mounts = Space::open(NsKind::Mount, &child.to_string()).ok().map(Rc::new);
-        self.daemon = Some(Running { host: daemon.host.clone(), mounts, doors });
+        self.daemon = Some(Running { host: daemon.host.clone(), child, mounts, doors });
         Ok(())
     }
 
-    /// Runs a tool of the Engine's root on its machine.
+    /// Ends the Engine of a machine that is about to end. It is a child of this process, which has to hear of its end: until
+    /// then the end of its machine's first process waits for it (`zap_pid_ns_processes`, kernel/pid_namespace.c).
+    pub(super) fn end_daemon(&mut self, machine: &NodeName) {
+        if let Some(running) = self.daemon.take_if(|running| running.host == *machine) {
+            // It may have ended by itself.
+            let _ = kill(running.child, Signal::SIGKILL);
+            let _ = waitpid(running.child, None);
+        }
+    }
+
+    /// Runs a tool of the Engine's root in the network namespace of a node.
     ///
     /// # Errors
     /// Where there is none, or in its words why it ended with an error.
-    pub(in crate::linux::stage) fn tool(&self, words: &[String]) -> Result<(), Error> {
+    pub(in crate::linux::stage) fn tool(&self, node: &NodeName, words: &[String]) -> Result<(), Error> {
         let object = words.join(" ");
         let (Some(daemon), Some((program, arguments))) = (&self.daemon, words.split_first()) else {
             return Err(Error::words("run", object, "there is no Engine"));
         };
-        let network = self.space(NsKind::Network, &NsName::from(&daemon.host))?;
+        let network = self.space(NsKind::Network, &self.actor(node)?.network)?;
         let mounts =
             daemon.mounts.clone().ok_or_else(|| Error::words("run", &object, "the Engine has ended"))?;
         let spaces = [Rc::clone(network), mounts];
@@ -118,12 +128,31 @@ impl Ground {
     }
 }
 
+/// Binds a socket, in the place of one that nobody listens at any more.
+fn bind_anew<T>(path: &Path, bind: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        Ok(()) | Err(_) => bind(path),
+    }
+}
+
+/// A machine's disk, in memory; made once.
+fn disk() -> io::Result<()> {
+    let disk = Path::new(DISK);
+    if disk.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(disk)?;
+    mount(Some("tmpfs"), disk, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+    KEPT.iter().try_for_each(|folder| fs::create_dir_all(disk.join(folder)))
+}
+
 /// A socket for each container, which any user of it may call at.
 fn doors(containers: &[NodeName]) -> io::Result<BTreeMap<NodeName, UnixListener>> {
     fs::create_dir_all(DOORS)?;
     let open = |(number, node): (usize, &NodeName)| {
         let path = Path::new(DOORS).join(number.to_string());
-        let door = UnixListener::bind(&path)?;
+        let door = bind_anew(&path, |path| UnixListener::bind(path))?;
         fs::set_permissions(&path, Permissions::from_mode(0o666))?;
         Ok((node.clone(), door))
     };
@@ -204,6 +233,7 @@ fn lay_root(root: &Path) -> io::Result<()> {
         fs::create_dir_all(&folder)?;
         mount(Some(kind), &folder, Some(kind), MsFlags::empty(), none)?;
     }
+    KEPT.iter().try_for_each(|folder| bind(&Path::new(DISK).join(folder), &merged.join(folder)))?;
     bind(Path::new("/dev"), &merged.join("dev"))
 }
 

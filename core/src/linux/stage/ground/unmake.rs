@@ -69,6 +69,7 @@ impl Ground {
     }
 
     async fn end(&mut self, node: &NodeName) -> Result<(), Error> {
+        self.end_daemon(node);
         match self.nodes.remove(node) {
             Some(actor) => actor.node.stop().await,
             None => Err(Error::words("end", node.as_str(), "no process of it runs")),
