@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs trials with real Docker Engines, side by side: scripts/docker.sh [VERSION…] [-- PATH…]
-# Without a VERSION 20.10, 26.1 and 28.5; without a PATH all trials. It needs root. An Engine that cannot be had is reported,
-# and fails nothing.
+# Without a VERSION 20.10, 26.1 and 28.5. Without a PATH the five ways there are to reach and be reached (bridge, host, none,
+# published ports, host.docker.internal), and what Engines do otherwise; `-- fixtures/trials` runs all trials, some 4 minutes an
+# Engine. It needs root. An Engine that cannot be had is reported, and fails nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +16,9 @@ done
 [ "${1:-}" != -- ] || shift
 paths=("$@")
 [ "${#versions[@]}" -gt 0 ] || versions=(20.10 26.1 28.5)
-[ "${#paths[@]}" -gt 0 ] || paths=(fixtures/trials)
+[ "${#paths[@]}" -gt 0 ] || for group in bridge host none publish host-gateway names engines firewall; do
+    paths+=("fixtures/trials/$group")
+done
 
 if [ "$(id -u)" -ne 0 ]; then
     for version in "${versions[@]}"; do skipped "$version" 'an Engine needs root: run this with sudo'; done

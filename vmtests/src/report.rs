@@ -125,9 +125,20 @@ impl Row {
     /// another.
     #[must_use]
     pub fn lanes_differ(&self) -> bool {
-        let mut known: BTreeMap<Option<Version>, &Outcome> = BTreeMap::new();
-        let sure = self.outcomes.iter().filter(|(_, o)| !matches!(o, Outcome::Depends { .. }));
-        sure.into_iter().any(|(column, outcome)| *known.entry(column.engine).or_insert(outcome) != outcome)
+        !self.differing().is_empty()
+    }
+
+    /// What the columns of an Engine answer of which two differ.
+    #[must_use]
+    pub fn differing(&self) -> Vec<(Column, &Outcome)> {
+        let sure = || self.outcomes.iter().filter(|(_, o)| !matches!(o, Outcome::Depends { .. }));
+        let other = |(column, outcome): &(&Column, &Outcome)| {
+            let first = sure().find(|(of, _)| of.engine == column.engine);
+            first.is_some_and(|(_, first)| first != *outcome)
+        };
+        let engines: Vec<_> = sure().filter(other).map(|(column, _)| column.engine).collect();
+        let all = self.outcomes.iter().filter(|(column, _)| engines.contains(&column.engine));
+        all.map(|(column, outcome)| (*column, outcome)).collect()
     }
 }
 

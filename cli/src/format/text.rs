@@ -101,7 +101,7 @@ fn table(
         let marks: String = lanes.iter().map(|lane| mark(row.verdicts.get(lane), wide(lane))).collect();
         let left = 2 + lanes.iter().map(wide).sum::<usize>();
         let line = format!("{}  {}", pad(&row.asked, asked), row.expected);
-        if left + width(&line) <= columns {
+        if left + width(line.trim_end()) <= columns || row.expected.is_empty() {
             let _ = writeln!(out, "  {marks}{}", line.trim_end());
         } else {
             let _ = writeln!(out, "  {marks}{}\n{}{}", row.asked, " ".repeat(left + 4), row.expected);
@@ -109,8 +109,10 @@ fn table(
         for lane in lanes {
             out.push_str(&under(row, *lane, lanes.len() > 1, columns, &again));
         }
+        out.push_str(&skipped(row, lanes.len() > 1, columns));
         if row.lanes_differ() {
-            let answers = row.outcomes.iter().map(|(lane, outcome)| format!("{lane}: {outcome}"));
+            let differing = row.differing();
+            let answers = differing.iter().map(|(lane, outcome)| format!("{lane}: {outcome}"));
             let text = format!("the lanes differ: {}", answers.collect::<Vec<_>>().join("; "));
             out.push_str(&paint(BAD, &style::indent(&style::wrap(&text, columns.saturating_sub(6), 2), 6)));
         }
@@ -150,7 +152,27 @@ fn mark(verdict: Option<&Verdict>, columns: usize) -> String {
     paint(style, &pad(word, columns))
 }
 
-/// What stands under a row: why it failed, or why it was not run.
+/// Why a row was not run: of several columns that have the same reason once, without where each of them is.
+fn skipped(row: &Row, name_lane: bool, columns: usize) -> String {
+    let mut whys: Vec<(&str, &str, Vec<String>)> = Vec::new();
+    for (lane, verdict) in &row.verdicts {
+        let Verdict::Skipped { reason } = verdict else { continue };
+        let short = reason.split("; this is ").next().unwrap_or(reason);
+        match whys.iter_mut().find(|(known, ..)| *known == short) {
+            Some((_, _, lanes)) => lanes.push(lane.to_string()),
+            None => whys.push((short, reason, vec![lane.to_string()])),
+        }
+    }
+    let say = |(short, reason, lanes): (&str, &str, Vec<String>)| {
+        let why = if lanes.len() == 1 { reason } else { short };
+        let prefix = if name_lane { format!("{}: ", lanes.join(", ")) } else { String::new() };
+        let text = style::wrap(&format!("{prefix}{why}"), columns.saturating_sub(6), 2);
+        paint(FAINT, &style::indent(&text, 6))
+    };
+    whys.into_iter().map(say).collect()
+}
+
+/// What stands under a row of a column: why it failed, or could not be run.
 fn under(
     row: &Row,
     lane: Column,
@@ -171,8 +193,7 @@ fn under(
             out.extend(again(lane).map(|command| format!("      again: {command}\n")));
             out
         }
-        Some(Verdict::Skipped { reason }) => paint(FAINT, &say(reason)),
         Some(Verdict::Unsupported { what }) => paint(DOUBT, &say(what)),
-        Some(Verdict::Held) | None => String::new(),
+        Some(Verdict::Held | Verdict::Skipped { .. }) | None => String::new(),
     }
 }
