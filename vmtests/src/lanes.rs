@@ -131,7 +131,7 @@ fn with(trial: &Trial, engine: Engine) -> Trial {
 }
 
 /// A column for each Engine, of what came of all trials with one Engine after the other.
-fn apart((column, ran): (Column, Vec<Ran>), engines: &[Engine], trials: usize) -> Vec<(Column, Vec<Ran>)> {
+fn apart((column, ran): (Column, Vec<Ran>), engines: &[Engine], trials: usize) -> Columns {
     let mut ran = ran.into_iter();
     let part = |engine: &Engine| {
         let column = Column { engine: Some(engine.version), ..column };
@@ -140,15 +140,14 @@ fn apart((column, ran): (Column, Vec<Ran>), engines: &[Engine], trials: usize) -
     engines.iter().map(part).collect()
 }
 
+/// What came of all trials, by column.
+type Columns = Vec<(Column, Vec<Ran>)>;
+
 /// The virtual machines, by the column they served.
 type Machines = BTreeMap<Column, Machine>;
 
 /// Runs trials in every lane and on every kernel.
-fn columns(
-    trials: &[Trial],
-    lanes: &[Lane],
-    means: &Means,
-) -> Result<(Vec<(Column, Vec<Ran>)>, Machines), LaneMissing> {
+fn columns(trials: &[Trial], lanes: &[Lane], means: &Means) -> Result<(Columns, Machines), LaneMissing> {
     let (fleet, ran) = thread::scope(|scope| {
         let fleet = lanes.contains(&Lane::Vm).then(|| scope.spawn(|| fleet::run(trials, means)));
         let ran = here(trials, lanes, means);
@@ -168,7 +167,7 @@ fn columns(
 ///
 /// # Errors
 /// Engines that cannot be started.
-fn here(trials: &[Trial], lanes: &[Lane], means: &Means) -> Result<Vec<(Column, Vec<Ran>)>, LaneMissing> {
+fn here(trials: &[Trial], lanes: &[Lane], means: &Means) -> Result<Columns, LaneMissing> {
     let jobs = if lanes == [Lane::Sim] { NonZeroUsize::MIN } else { means.jobs };
     let mut ran = Vec::new();
     for lane in lanes {

@@ -64,11 +64,9 @@ pub(in crate::linux) fn fill(space: &Space, ns: &str, rules: &Ruleset) -> Result
 /// The sets whose content is known, by name.
 fn sets(rules: &Ruleset) -> BTreeMap<&str, &SetMatch> {
     let rules = rules.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules);
-    let known = rules.flat_map(|rule| &rule.matches).filter_map(|m| match m {
-        Match::Set(set) if set.value.networks.is_some() => Some(&set.value),
-        _ => None,
-    });
-    known.map(|set| (set.name.as_str(), set)).collect()
+    let all = rules.flat_map(|rule| &rule.matches);
+    let sets = all.filter_map(|m| if let Match::Set(set) = m { Some(&set.value) } else { None });
+    sets.filter(|set| set.networks.is_some()).map(|set| (set.name.as_str(), set)).collect()
 }
 
 fn make(socket: &Netlink, family: Family, set: &SetMatch) -> Result<(), Refusal> {
