@@ -182,8 +182,12 @@ impl<'a> Kit<'a> {
     }
 
     fn boot(&self, remark: Option<String>) -> io::Result<Machine> {
-        let unpack =
-            || in_memory(c"kernel", vmlinux(&self.image).as_deref().unwrap_or(self.image.as_slice()));
+        let unpack = || {
+            let path = &self.boot.kernel.image;
+            let of = |e: io::Error| io::Error::new(e.kind(), format!("cannot read {}: {e}", path.display()));
+            let vmlinux = vmlinux(&self.image).map_err(of)?;
+            in_memory(c"kernel", vmlinux.as_deref().unwrap_or(self.image.as_slice()))
+        };
         // Both take a while, and a machine has more than one core.
         let (image, packed) = thread::scope(|scope| {
             let image = scope.spawn(unpack);

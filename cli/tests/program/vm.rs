@@ -138,6 +138,20 @@ fn a_module_that_is_torn_is_named() {
     }
 }
 
+/// QEMU would start it, and nobody hear a word of it.
+#[test]
+fn an_image_that_is_torn_is_named_before_it_is_booted() {
+    let folder = place(Some(READY), Some(MANIFEST));
+    let mut image = vec![0; 0x400];
+    image[0x202..0x208].copy_from_slice(b"HdrS\x0f\x02");
+    image[0x24d] = 1;
+    fs::write(folder.path().join("kernels/vmlinuz"), image).unwrap();
+    let said = Said::from(checking(folder.path(), &[]).output().unwrap());
+    assert_eq!((said.status, said.out.as_str()), (3, ""), "{}", said.err);
+    let words = said.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("kernels/vmlinuz: it ends too early: fetch it again"), "{words}");
+}
+
 #[test]
 fn a_console_is_shown_line_by_line() {
     let said = check(Some("echo '[ 1.0] first'; echo '[ 2.0] second'; exit 1"), Some(MANIFEST), &[]);

@@ -5,6 +5,9 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use liblzma::read::XzDecoder;
+use object::Endianness;
+use object::elf::FileHeader64;
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
 use seatrial_core::engine::Version;
 use zstd::stream::read::Decoder;
 
@@ -31,27 +34,55 @@ fn setup(bytes: &[u8]) -> Option<&[u8]> {
 
 /// The vmlinux in a bzImage, where it can be started as it is: an emulated processor takes a second to unpack it. None
 /// where it is packed in a way that is not known here, or has no entry for that (PVH, CONFIG_PVH).
-pub(crate) fn vmlinux(bytes: &[u8]) -> Option<Vec<u8>> {
+///
+/// # Errors
+/// A file that ends too early, or cannot be unpacked: of such a kernel nobody would hear a word.
+pub(crate) fn vmlinux(bytes: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let short = || io::Error::other("it ends too early: fetch it again");
+    if bytes.starts_with(b"\x7fELF") {
+        return if is_whole(bytes) { Ok(None) } else { Err(short()) };
+    }
     let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
     // Documentation/arch/x86/boot.rst: setup_sects, payload_offset and payload_length, of protocol 2.08 on.
-    bytes
-        .get(0x202..)?
-        .strip_prefix(b"HdrS")
-        .filter(|_| number(0x206).is_some_and(|v| v & 0xffff >= 0x208))?;
+    let header = bytes.get(0x202..).and_then(|header| header.strip_prefix(b"HdrS"));
+    if header.is_none() || number(0x206).is_none_or(|version| version & 0xffff < 0x208) {
+        return Ok(None);
+    }
     let sectors = bytes.get(0x1f1).copied().map_or(4, |n| if n == 0 { 4 } else { usize::from(n) });
-    let start = (sectors + 1) * 512 + usize::try_from(number(0x248)?).ok()?;
-    let payload = bytes.get(start..)?.get(..usize::try_from(number(0x24c)?).ok()?)?;
+    let payload = || {
+        let start = (sectors + 1) * 512 + usize::try_from(number(0x248)?).ok()?;
+        bytes.get(start..)?.get(..usize::try_from(number(0x24c)?).ok()?)
+    };
+    let vmlinux = unpacked(payload().ok_or_else(short)?)?;
+    Ok(vmlinux.filter(|vmlinux| starts_as_it_is(vmlinux)))
+}
+
+/// What is packed, where it is known how.
+fn unpacked(payload: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let mut vmlinux = Vec::new();
     match payload {
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => drop(XzDecoder::new(payload).read_to_end(&mut vmlinux).ok()?),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => drop(XzDecoder::new(payload).read_to_end(&mut vmlinux)?),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
             // The length of all stands behind the frame.
-            Decoder::new(payload).ok()?.single_frame().read_to_end(&mut vmlinux).ok()?;
+            Decoder::new(payload)?.single_frame().read_to_end(&mut vmlinux)?;
         }
-        [0x02, 0x21, 0x4c, 0x18, blocks @ ..] => vmlinux = lz4(blocks)?,
-        _ => return None,
+        [0x02, 0x21, 0x4c, 0x18, blocks @ ..] => {
+            vmlinux = lz4(blocks).ok_or_else(|| io::Error::other("what is packed in it is damaged"))?;
+        }
+        _ => return Ok(None),
+    }
+    Ok(Some(vmlinux))
+}
+
+/// Whether an ELF file has all that is to be loaded.
+fn is_whole(vmlinux: &[u8]) -> bool {
+    let ends = || {
+        let header = FileHeader64::<Endianness>::parse(vmlinux).ok()?;
+        let endian = header.endian().ok()?;
+        let segments = header.program_headers(endian, vmlinux).ok()?;
+        segments.iter().map(|s| s.p_offset(endian).checked_add(s.p_filesz(endian))).max()?
     };
-    starts_as_it_is(&vmlinux).then_some(vmlinux)
+    ends().is_some_and(|end| u64::try_from(vmlinux.len()).is_ok_and(|length| end <= length))
 }
 
 /// Blocks of LZ4's legacy frame, which is what kernels are packed in (lib/decompress_unlz4.c): each its length, and up to
@@ -134,11 +165,26 @@ mod tests {
         lz4.extend_from_slice(&u32::try_from(block.len()).unwrap().to_le_bytes());
         lz4.extend_from_slice(&block);
         lz4.extend_from_slice(&u32::try_from(kernel.len()).unwrap().to_le_bytes());
-        assert_eq!(vmlinux(&packed(&lz4)).as_deref(), Some(&kernel[..]));
+        let of = |bytes: &[u8]| vmlinux(bytes).map_err(|e| e.to_string());
+        assert_eq!(of(&packed(&lz4)).unwrap().as_deref(), Some(&kernel[..]));
         for other in [&b"\x1f\x8b gzip"[..], b"", b"\x02\x21\x4c\x18\x05\0\0\0\x40note"] {
-            assert_eq!(vmlinux(&packed(other)), None);
+            assert_eq!(of(&packed(other)).unwrap(), None);
         }
-        assert_eq!((vmlinux(kernel), vmlinux(b"")), (None, None));
+        assert_eq!(of(b"").unwrap(), None);
+    }
+
+    #[test]
+    fn an_image_that_is_torn_or_damaged_is_refused() {
+        let of = |bytes: &[u8]| vmlinux(bytes).unwrap_err().to_string();
+        let whole = packed(b"\x02\x21\x4c\x18 and more");
+        for length in [0x400, 0x402, whole.len() - 1] {
+            assert_eq!(of(&whole[..length]), "it ends too early: fetch it again");
+        }
+        assert_eq!(of(b"\x7fELF and no more"), "it ends too early: fetch it again");
+        // A block of 5 bytes that is to be 9 long.
+        assert_eq!(of(&packed(b"\x02\x21\x4c\x18\x05\0\0\0\x90note")), "what is packed in it is damaged");
+        assert!(vmlinux(&packed(b"\xfd7zXZ\0 and no more")).is_err());
+        assert!(vmlinux(&packed(b"\x28\xb5\x2f\xfd")).is_err());
     }
 
     #[test]
