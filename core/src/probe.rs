@@ -190,6 +190,9 @@ pub enum Fact {
     HasNoMount(String),
     /// `NODE has 64m at PATH`: bytes in all of the file system that is mounted there.
     HasSize(u64, String),
+    /// `NODE has sysctl KEY = VALUE`: a setting of the kernel in a node's namespaces, as `sysctl -n` prints it, with one
+    /// space between its numbers.
+    HasSysctl(String, String),
     /// `NODE has no route to ADDRESS`.
     HasNoRoute(IpAddr),
     /// `NODE routes ADDRESS [via GATEWAY] dev NAME`: where a packet to an address goes first.
@@ -288,6 +291,7 @@ impl Fact {
             | Self::HasMount(_)
             | Self::HasNoMount(_)
             | Self::HasSize(..)
+            | Self::HasSysctl(..)
             | Self::HasNoRoute(_)
             | Self::Routes(..)
             | Self::Writes(_)

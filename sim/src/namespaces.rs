@@ -226,6 +226,12 @@ impl World {
                 true => Fact::Writes(path.clone()),
                 false => Fact::CannotWrite(path.clone()),
             }),
+            Fact::HasSysctl(key, _) => {
+                let value = self.ns_of(node).and_then(|ns| self.stacks[ns].sysctl(key));
+                let value = value
+                    .ok_or_else(|| Unmet::Otherwise(format!("{node}: the simulator has no setting {key}")))?;
+                Ok(Fact::HasSysctl(key.clone(), value))
+            }
             Fact::HasDevices(_) => Ok(Fact::HasDevices(self.device_names(node))),
             Fact::HasNoRoute(to) | Fact::Routes(to, ..) => Ok(self.first_hop(node, *to)),
             Fact::Resolves(name, _) => Ok(Fact::Resolves(name.clone(), self.lookup_all(node, name))),

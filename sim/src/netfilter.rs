@@ -34,6 +34,7 @@ use compile::{BaseChain, ChainAt, Code, RuleAt, Rules, Step};
 use condition::View;
 pub(crate) use conntrack::Tuning;
 pub use conntrack::entry::Flow;
+pub(crate) use conntrack::tcp::MAX_RETRANSMISSIONS;
 use conntrack::tuple::Direction;
 use conntrack::{Confirmed, Entry, EntryId, Progress, Table, Tracked, tcp};
 use log::Log;

@@ -13,6 +13,7 @@
 //!          | sees uid N of NODE as N | sees gid N of NODE as N
 //!          | has own NS | shares NS with NODE
 //!          | has devices DEV[, DEV…] | has a mount at PATH | has no mount at PATH | has SIZE at PATH
+//!          | has sysctl KEY = VALUE
 //!          | has no route to ADDRESS | routes ADDRESS [via ADDRESS] dev DEV
 //!          | writes in PATH | cannot write in PATH
 //!          | resolves NAME to ADDRESS[, ADDRESS…] | resolves NAME to nothing

@@ -6,6 +6,7 @@
 use seatrial_core::addr::Family;
 
 use crate::clock::{MS, SECOND};
+use crate::kernel::Kernel;
 
 /// How many errors may be sent at once (XRLIM_BURST_FACTOR).
 const BURST: u64 = 6;
@@ -23,12 +24,21 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        // Destination unreachable, source quench, time exceeded, parameter problem.
-        Self { v4_ms: 1000, v4_types: 1 << 3 | 1 << 4 | 1 << 11 | 1 << 12, v6_ms: 1000 }
+        Self::of(Kernel::default())
     }
 }
 
 impl Limits {
+    /// What a kernel's namespaces begin with.
+    pub(crate) const fn of(kernel: Kernel) -> Self {
+        let v6_ms = match kernel {
+            Kernel::V6_1 | Kernel::V6_12 => 1000,
+            Kernel::V6_18 => 100,
+        };
+        // Destination unreachable, source quench, time exceeded, parameter problem.
+        Self { v4_ms: 1000, v4_types: 1 << 3 | 1 << 4 | 1 << 11 | 1 << 12, v6_ms }
+    }
+
     /// Microseconds between two errors of this type and code, by a route of this prefix length; none where there is no
     /// limit (`icmpv4_xrlim_allow`, `icmpv6_xrlim_allow`). What says that a packet was too long always passes.
     pub(crate) fn each_us(&self, family: Family, (kind, code): (u8, u8), prefix: u8) -> Option<u64> {
@@ -97,6 +107,7 @@ mod tests {
         assert_eq!(each(Family::V4, (5, 0), 24), None);
         assert_eq!(each(Family::V6, (1, 4), 128), Some(SECOND));
         assert_eq!(each(Family::V6, (1, 4), 64), Some(SECOND / 4));
+        assert_eq!(Limits::of(Kernel::V6_18).each_us(Family::V6, (1, 4), 128), Some(SECOND / 10));
         assert_eq!(each(Family::V6, (2, 0), 64), None);
     }
 

@@ -10,7 +10,7 @@ use super::fib::Flow;
 use super::hook::Devices;
 use super::icmp::Reason;
 use crate::arena::{DevId, NsId};
-use crate::clock::SECOND;
+use crate::clock::{MS, SECOND};
 use crate::packet::NeighbourMessage;
 use crate::skb::{Frame, Meta, Skb, Spoken};
 use crate::trace::{DropReason, Event as Happened};
@@ -26,6 +26,18 @@ const REACHABLE_US: u64 = 30 * SECOND;
 const DELAY_US: u64 = 5 * SECOND;
 /// How many packets wait for an answer (the kernel counts bytes, SK_WMEM_MAX).
 const QUEUE: usize = 101;
+
+/// What these are called under net.ipv4.neigh and net.ipv6.neigh (man 7 arp).
+pub(super) fn setting(name: &str) -> Option<u64> {
+    Some(match name {
+        "mcast_solicit" | "ucast_solicit" => TRIES.into(),
+        "retrans_time_ms" => RETRANS_US / MS,
+        "base_reachable_time_ms" => REACHABLE_US / MS,
+        "delay_first_probe_time" => DELAY_US / SECOND,
+        "unres_qlen" => u64::try_from(QUEUE).unwrap_or(u64::MAX),
+        _ => return None,
+    })
+}
 
 /// What is known of a neighbour.
 #[derive(Debug, Clone)]

@@ -2,9 +2,11 @@
 
 use seatrial_core::addr::{Family, IfName};
 
-use super::Stack;
 use super::limit::Limits;
-use crate::netfilter::Tuning;
+use super::tcp::{SYN_TRIES, TRIES};
+use super::{Stack, neighbour};
+use crate::kernel::Kernel;
+use crate::netfilter::{MAX_RETRANSMISSIONS, Tuning};
 
 /// Settings of one device, or those of `all` or `default` (Documentation/networking/ip-sysctl.rst).
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,6 +56,14 @@ impl Default for Settings {
             conntrack: Tuning::default(),
             limits: Limits::default(),
         }
+    }
+}
+
+impl Settings {
+    /// Takes on what a kernel begins with.
+    pub(crate) const fn follow(&mut self, kernel: Kernel) {
+        self.conntrack.kernel = kernel;
+        self.limits = Limits::of(kernel);
     }
 }
 
@@ -112,6 +122,62 @@ impl Stack {
             }
         }
         self.set_whole(key, value)
+    }
+
+    /// What a setting is; where nothing here can be set, what is taken for granted.
+    pub(crate) fn sysctl(&self, key: &str) -> Option<String> {
+        for (prefix, family) in [("net.ipv4.conf.", Family::V4), ("net.ipv6.conf.", Family::V6)] {
+            if let Some((device, name)) = key.strip_prefix(prefix).and_then(|rest| rest.rsplit_once('.')) {
+                return self.conf_of(device)?.get(family, name);
+            }
+        }
+        for prefix in ["net.ipv4.neigh.", "net.ipv6.neigh."] {
+            if let Some((device, name)) = key.strip_prefix(prefix).and_then(|rest| rest.rsplit_once('.')) {
+                let device: IfName = device.replace('/', ".").parse().ok()?;
+                return self.links.get(&device).and(neighbour::setting(name)).map(|n| n.to_string());
+            }
+        }
+        self.whole(key)
+    }
+
+    fn conf_of(&self, device: &str) -> Option<&Conf> {
+        match device {
+            "all" => Some(&self.settings.all),
+            "default" => Some(&self.settings.default),
+            _ => {
+                let device: IfName = device.replace('/', ".").parse().ok()?;
+                self.links.get(&device).and_then(|dev| self.inet.get(dev)).map(|inet| &inet.conf)
+            }
+        }
+    }
+
+    fn whole(&self, key: &str) -> Option<String> {
+        let settings = &self.settings;
+        let number = match key {
+            "net.ipv4.ip_forward" => settings.all.forwarding.into(),
+            "net.bridge.bridge-nf-call-iptables" => settings.bridge_calls_iptables.into(),
+            "net.bridge.bridge-nf-call-ip6tables" => settings.bridge_calls_ip6tables.into(),
+            "net.ipv4.icmp_echo_ignore_all" => settings.echo_ignore_all.into(),
+            "net.ipv4.icmp_echo_ignore_broadcasts" => settings.echo_ignore_broadcasts.into(),
+            "net.ipv4.icmp_ratelimit" => settings.limits.v4_ms.into(),
+            "net.ipv4.icmp_ratemask" => settings.limits.v4_types.into(),
+            "net.ipv6.icmp.ratelimit" => settings.limits.v6_ms.into(),
+            "net.ipv4.ip_nonlocal_bind" => settings.nonlocal_bind.into(),
+            "net.ipv4.ip_default_ttl" => settings.ttl.into(),
+            "net.ipv4.tcp_syn_retries" => SYN_TRIES.into(),
+            "net.ipv4.tcp_retries2" => TRIES.into(),
+            "net.netfilter.nf_conntrack_max" => u64::try_from(settings.conntrack.max).ok()?,
+            "net.netfilter.nf_conntrack_checksum" => settings.conntrack.checksum.into(),
+            "net.netfilter.nf_conntrack_tcp_max_retrans" => MAX_RETRANSMISSIONS.into(),
+            "net.ipv4.ip_local_port_range" => {
+                return Some(format!("{} {}", settings.ports.0, settings.ports.1));
+            }
+            _ => {
+                let mut timeouts = settings.conntrack.timeouts;
+                (*timeouts.named(key.strip_prefix("net.netfilter.nf_conntrack_")?)?).into()
+            }
+        };
+        Some(number.to_string())
     }
 
     /// Hands conntrack its settings.
@@ -195,6 +261,26 @@ impl Conf {
             _ => return Err(UNKNOWN.to_owned()),
         }
         Ok(())
+    }
+}
+
+impl Conf {
+    fn get(&self, family: Family, name: &str) -> Option<String> {
+        let number = match (family, name) {
+            (Family::V4, "forwarding") => self.forwarding.into(),
+            (Family::V4, "rp_filter") => self.rp_filter,
+            (Family::V4, "src_valid_mark") => self.src_valid_mark.into(),
+            (Family::V4, "route_localnet") => self.route_localnet.into(),
+            (Family::V4, "accept_local") => self.accept_local.into(),
+            (Family::V4, "arp_ignore") => self.arp_ignore,
+            (Family::V4, "arp_announce") => self.arp_announce,
+            (Family::V4, "arp_filter") => self.arp_filter.into(),
+            (Family::V4, "proxy_arp") => self.proxy_arp.into(),
+            (Family::V6, "disable_ipv6") => self.disable_ipv6.into(),
+            (Family::V6, "forwarding") => self.forwarding_v6.into(),
+            _ => return None,
+        };
+        Some(number.to_string())
     }
 }
 

@@ -20,8 +20,8 @@ const FIRST_RTO_US: u64 = SECOND;
 /// And once there is one, on a path this short (TCP_RTO_MIN).
 const RTO_US: u64 = 200 * MS;
 /// How often a SYN (tcp_syn_retries), and how often anything else (tcp_retries2), is sent again.
-const SYN_TRIES: u8 = 6;
-const TRIES: u8 = 15;
+pub(super) const SYN_TRIES: u8 = 6;
+pub(super) const TRIES: u8 = 15;
 /// How long a closed connection stays to answer what is late (TCP_TIMEWAIT_LEN).
 const TIME_WAIT_US: u64 = 60 * SECOND;
 

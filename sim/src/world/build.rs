@@ -182,7 +182,7 @@ impl World {
             let id = self.stacks.next_id();
             let loopback = self.devices.push(Device::new(id, IfName::lo(), Kind::Loopback));
             let mut stack = Stack::new(ns.clone(), loopback);
-            stack.settings.conntrack.kernel = self.kernel;
+            stack.settings.follow(self.kernel);
             let id = self.stacks.push(stack);
             self.spaces.insert(ns.clone(), id);
         }

@@ -53,7 +53,7 @@ pub(super) fn run(trial: &Trial, seed: u64, kernel: Option<Version>) -> Result<R
 
 /// The simulator's kernel that a version behaves as.
 fn model(version: Version) -> Kernel {
-    if version < KERNEL { Kernel::V6_1 } else { Kernel::V6_12 }
+    if version < KERNEL { Kernel::V6_1 } else { Kernel::try_from(version).unwrap_or_default() }
 }
 
 /// Makes a step. What comes after one that was not made would be asked of another world.

@@ -127,6 +127,7 @@ fn has(line: &mut Line<'_>) -> Result<Fact, TextError> {
             let names = line.take_rest().pieces(',').map(|word| device(word.trim()));
             Ok(Fact::HasDevices(names.collect::<Result<_, _>>()?))
         }
+        "sysctl" => sysctl(line),
         "a" => {
             line.keyword("mount")?;
             Ok(Fact::HasMount(place(line, "at")?))
@@ -147,6 +148,21 @@ fn has(line: &mut Line<'_>) -> Result<Fact, TextError> {
         }
         _ => Err(word.error(HAS)),
     }
+}
+
+/// `KEY = VALUE`
+fn sysctl(line: &mut Line<'_>) -> Result<Fact, TextError> {
+    const KEY: &str = "a setting such as net.ipv4.ip_forward";
+    const VALUE: &str = "its value";
+    let key = line.word(KEY)?;
+    let good = |part: &str| !part.is_empty() && !part.contains('/');
+    if !key.text.contains('.') || !key.text.split('.').all(good) {
+        return Err(key.error(KEY));
+    }
+    line.keyword("=")?;
+    line.peek().ok_or_else(|| line.missing(VALUE))?;
+    let value: Vec<&str> = line.take_rest().text.split_whitespace().collect();
+    Ok(Fact::HasSysctl(key.text.to_owned(), value.join(" ")))
 }
 
 fn routes(line: &mut Line<'_>) -> Result<Fact, TextError> {
@@ -214,6 +230,7 @@ impl fmt::Display for Fact {
             Self::HasMount(path) => write!(f, "has a mount at {path}"),
             Self::HasNoMount(path) => write!(f, "has no mount at {path}"),
             Self::HasSize(bytes, path) => write!(f, "has {} at {path}", Size(*bytes)),
+            Self::HasSysctl(key, value) => write!(f, "has sysctl {key} = {value}"),
             Self::HasNoRoute(to) => write!(f, "has no route to {to}"),
             Self::Routes(to, Some(via), dev) => write!(f, "routes {to} via {via} dev {dev}"),
             Self::Routes(to, None, dev) => write!(f, "routes {to} dev {dev}"),

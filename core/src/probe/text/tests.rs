@@ -29,7 +29,7 @@ fn a_probe_survives_display() {
     }
 }
 
-const FACTS: [&str; 24] = [
+const FACTS: [&str; 26] = [
     "web hostname is web1",
     "web domainname is (none)",
     "web sees processes of no",
@@ -50,6 +50,8 @@ const FACTS: [&str; 24] = [
     "web has no mount at /dev/shm",
     "web has 64m at /dev/shm",
     "web has 4097 at /",
+    "web has sysctl net.ipv4.ip_default_ttl = 64",
+    "web has sysctl net.ipv4.ip_local_port_range = 32768 60999",
     "web has no route to 192.0.2.1",
     "web routes 192.0.2.1 via 172.18.0.1 dev eth0",
     "web routes fd00::1 dev lan.a",
@@ -399,6 +401,8 @@ fn fact() -> impl Strategy<Value = Fact> {
         path().prop_map(Fact::HasNoMount),
         (any::<u64>(), path()).prop_map(|(bytes, path)| Fact::HasSize(bytes, path)),
         (0..1024u64, 0..4u32, path()).prop_map(|(n, unit, path)| Fact::HasSize(n << (10 * unit), path)),
+        ("[a-z_]{1,9}\\.[a-z0-9_-]{1,9}", "[0-9]{1,9}( [0-9]{1,9})?")
+            .prop_map(|(key, value)| Fact::HasSysctl(key, value)),
         any_address().prop_map(Fact::HasNoRoute),
         (any_address(), of(any_address()), device()).prop_map(|(to, via, dev)| Fact::Routes(to, via, dev)),
         path().prop_map(Fact::Writes),

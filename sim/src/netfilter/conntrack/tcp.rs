@@ -18,7 +18,7 @@ use window::{Fit, Side};
 /// The window that every packet is taken to offer, unscaled.
 const WINDOW: u32 = 65535;
 /// `nf_conntrack_tcp_max_retrans`.
-const MAX_RETRANSMISSIONS: u8 = 3;
+pub(crate) const MAX_RETRANSMISSIONS: u8 = 3;
 
 /// A connection's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

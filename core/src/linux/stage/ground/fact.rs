@@ -68,6 +68,9 @@ impl Ground {
                 })
             }
             Fact::HasSize(_, path) => self.at(node, || size(path)).map(|n| Fact::HasSize(n, path.clone())),
+            Fact::HasSysctl(key, _) => {
+                self.at(node, || sysctl(key)).map(|value| Fact::HasSysctl(key.clone(), value))
+            }
             Fact::HasNoRoute(to) | Fact::Routes(to, ..) => self.first_hop(node, *to),
             Fact::Writes(path) | Fact::CannotWrite(path) => {
                 self.writes(node, path, &mark).map(|writes| match writes {
@@ -282,6 +285,19 @@ fn unmapped(object: String) -> Error {
 fn is_mounted(path: &str) -> io::Result<bool> {
     let text = fs::read_to_string("/proc/1/mountinfo")?;
     Ok(text.lines().any(|line| line.split_whitespace().nth(4) == Some(path)))
+}
+
+/// What a setting is; in a device's name a slash stands for a dot (man 8 sysctl).
+fn sysctl(key: &str) -> io::Result<String> {
+    let swap = |c| match c {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    };
+    let path: String = key.chars().map(swap).collect();
+    let text = fs::read_to_string(Path::new("/proc/sys").join(path))
+        .map_err(|e| io::Error::new(e.kind(), format!("{key}: {e}")))?;
+    Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 fn size(path: &str) -> io::Result<u64> {
