@@ -14,10 +14,12 @@ use crate::packet::Packet;
 
 pub use brief::Brief;
 pub use reason::DropReason;
+pub use said::{Bound, Course};
 
 mod brief;
 mod flight;
 mod reason;
+mod said;
 mod text;
 
 /// Why a trace ends with a drop that nothing in it decided.
@@ -108,9 +110,8 @@ pub enum Event {
     },
     /// A route was found.
     Route {
-        /// As `ip route get` would say it: `203.0.113.50 dev eth0 src 203.0.113.10` of a packet that begins here,
-        /// `172.18.0.2 from 203.0.113.50 dev docker0` of one that is passed on.
-        text: String,
+        /// As `ip route get` would say it.
+        text: Course,
     },
     /// A rule matched.
     Rule(RuleHit),
@@ -162,8 +163,8 @@ pub enum Event {
     Deliver {
         /// Whose process.
         node: NodeName,
-        /// `nginx`-like words for it: `listener tcp 0.0.0.0:80`, `docker-proxy`, `resolver`.
-        socket: String,
+        /// Which socket.
+        socket: Bound,
     },
     /// A docker-proxy opened its own connection for it.
     Proxied {

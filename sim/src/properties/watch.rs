@@ -184,7 +184,7 @@ impl Watch {
 
     /// A packet that is passed on has one hop less to live from there on.
     fn judge_ttl(&mut self, own: &[&Hop]) {
-        let passage = |hop: &Hop| matches!(&hop.event, Happened::Route { text } if text.contains(" from "));
+        let passage = |hop: &Hop| matches!(&hop.event, Happened::Route { text } if text.passes);
         let Some(at) = own.iter().position(|hop| passage(hop)) else { return };
         let ttl = own[at].packet.ttl;
         if let Some(hop) = own[at + 1..].iter().find(|hop| hop.packet.ttl + 1 != ttl) {

@@ -14,7 +14,7 @@ use super::route::Path;
 use crate::arena::{DevId, NsId};
 use crate::packet::{Checksum, L4, Packet, Payload};
 use crate::skb::{Meta, Skb};
-use crate::trace::{DropReason, Event as Happened};
+use crate::trace::{Course, DropReason, Event as Happened};
 use crate::world::World;
 
 /// Why a packet cannot even begin, in the words of the system call.
@@ -148,24 +148,18 @@ impl World {
 
     /// Notes the route of a packet that begins here, as `ip route get DST` says it.
     fn note_route(&mut self, ns: NsId, dev: DevId, skb: &Skb, path: &Path) {
-        let (dst, src) = (skb.packet.dst, skb.packet.src);
-        self.note(ns, Some(dev), skb, |w| {
-            let local = if path.kind == AddrType::Local { "local " } else { "" };
-            Happened::Route { text: format!("{local}{dst}{} src {src}", w.way(path)) }
-        });
+        self.note(ns, Some(dev), skb, |w| w.course(path, skb, false));
     }
 
     /// Notes the route of a packet that is passed on, as `ip route get DST from SRC iif DEV` says it.
     pub(crate) fn note_passage(&mut self, ns: NsId, dev: DevId, skb: &Skb, path: &Path) {
-        let (dst, src) = (skb.packet.dst, skb.packet.src);
-        self.note(ns, Some(dev), skb, |w| Happened::Route {
-            text: format!("{dst} from {src}{}", w.way(path)),
-        });
+        self.note(ns, Some(dev), skb, |w| w.course(path, skb, true));
     }
 
-    fn way(&self, path: &Path) -> String {
-        let via = path.via.map(|via| format!(" via {via}")).unwrap_or_default();
-        format!("{via} dev {}", self.devices[path.dev].name)
+    fn course(&self, path: &Path, skb: &Skb, passes: bool) -> Happened {
+        let Packet { src, dst, .. } = skb.packet;
+        let (local, via, dev) = (path.kind == AddrType::Local, path.via, self.devices[path.dev].name.clone());
+        Happened::Route { text: Course { dst, src, passes, local, via, dev } }
     }
 }
 

@@ -11,6 +11,7 @@ use super::output::SendError;
 use super::tcp::Tcb;
 use crate::arena::{DevId, NodeId, NsId, ProxyId, ResolverId};
 use crate::packet::{Icmp, L4, Payload, Ports, Tcp, TcpFlags};
+use crate::trace::Bound;
 use crate::world::World;
 
 /// A socket's number, in the whole world.
@@ -166,8 +167,8 @@ impl Socket {
         }
     }
 
-    /// The socket in words: `listener tcp 0.0.0.0:80`.
-    pub(crate) fn describe(&self) -> String {
+    /// The socket as a trace names it.
+    pub(crate) const fn describe(&self) -> Bound {
         let what = match self.owner {
             Owner::Listener(_) => "listener",
             Owner::Asker(_) | Owner::Libc(_) => "client",
@@ -175,18 +176,8 @@ impl Socket {
             Owner::Reservation => "held port",
             Owner::Resolver(_) | Owner::ResolverUpstream(_) => "resolver",
         };
-        let address = match (self.address, self.family) {
-            (Some(address), _) => address.to_string(),
-            (None, Some(Family::V4)) => "0.0.0.0".to_owned(),
-            (None, Some(Family::V6) | None) => "::".to_owned(),
-        };
-        let address = if address.contains(':') { format!("[{address}]") } else { address };
-        match self.sort {
-            Sort::Echo => format!("{what} icmp"),
-            sort @ (Sort::Tcp | Sort::Udp | Sort::Sctp) => {
-                format!("{what} {} {address}:{}", sort.as_str(), self.port)
-            }
-        }
+        let Self { sort, address, family, port, .. } = *self;
+        Bound { what, sort, address, family, port }
     }
 }
 

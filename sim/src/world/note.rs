@@ -62,14 +62,9 @@ impl World {
 
     /// Notes that a socket got a packet.
     pub(crate) fn note_deliver(&mut self, ns: NsId, dev: DevId, skb: &Skb, sock: SockId) {
-        self.note(ns, Some(dev), skb, |w| {
-            let socket = w.stacks[ns].sockets.get(sock);
-            let node = socket.map(|s| w.node_of(ns, s.owner));
-            Happened::Deliver {
-                node: node.unwrap_or_else(|| w.stacks[ns].name.as_str().into()),
-                socket: socket.map(|s| s.describe()).unwrap_or_default(),
-            }
-        });
+        let Some(socket) = self.hops.as_ref().and_then(|_| self.stacks[ns].sockets.get(sock)) else { return };
+        let (owner, socket) = (socket.owner, socket.describe());
+        self.note(ns, Some(dev), skb, |w| Happened::Deliver { node: w.node_of(ns, owner), socket });
     }
 
     /// A hop, to be written down.
@@ -116,7 +111,7 @@ impl World {
     pub(crate) fn devices_of(&self, hops: &[Hop]) -> BTreeMap<NsName, BTreeMap<IfName, Place>> {
         let mut places: BTreeMap<NsName, BTreeMap<IfName, Place>> = BTreeMap::new();
         // A packet meets the same few devices again and again.
-        let mut seen: Vec<(&NsName, &IfName)> = Vec::new();
+        let mut seen: Vec<(&IfName, &NsName)> = Vec::new();
         for hop in hops {
             let others = match &hop.event {
                 Happened::Cross { ns, device } => Some((ns, device)),
@@ -130,10 +125,10 @@ impl World {
                 Happened::Answer { .. } | Happened::Drop { .. } => None,
             };
             for (ns, name) in others.into_iter().chain(hop.device.iter().map(|device| (&hop.ns, device))) {
-                if seen.contains(&(ns, name)) {
+                if seen.contains(&(name, ns)) {
                     continue;
                 }
-                seen.push((ns, name));
+                seen.push((name, ns));
                 let known = self.spaces.get(ns).and_then(|ns| self.stacks[*ns].links.get(name));
                 if let Some(dev) = known {
                     places.entry(ns.clone()).or_default().insert(name.clone(), self.place(*dev));
