@@ -7,10 +7,12 @@ version=${1:-6.1}
 cargo build --quiet --locked -p seatrial
 SEATRIAL_MACHINES=$(mktemp -d)
 export SEATRIAL_MACHINES
-trap 'rm -rf "$SEATRIAL_MACHINES"' EXIT
+trials=$(mktemp -d)
+trap 'rm -rf "$SEATRIAL_MACHINES" "$trials"' EXIT
+cp fixtures/trials/none/none.trial.yaml "$trials"
 
 run() {
-    timeout 300 target/debug/vmtests fixtures/trials/none --accel tcg --kernel "$version"
+    timeout 300 target/debug/vmtests "$trials" --accel tcg --kernel "$version"
 }
 
 # What a run must say, once.
@@ -39,6 +41,12 @@ printf '\0' | dd of="$(saved)" bs=1 seek=1073741900 conv=notrunc status=none
 must 'its devices are other ones' 'was of no use'
 must 'it was made anew' ', restored after'
 
+for copy in 1 2 3; do
+    { echo 'fresh: true'; cat "$trials/none.trial.yaml"; } >"$trials/$copy.trial.yaml"
+done
+must 'three trials have a copy each, at one time' '^4 trials: 88 held, 0 failed$'
+rm "$trials"/[123].trial.yaml
+
 rm "$(saved)"
 run >/dev/null & one=$!
 run >/dev/null & other=$!
@@ -46,7 +54,7 @@ wait "$one" && wait "$other" || { echo 'FAILED: two at one time'; exit 1; }
 must 'two saved it at one time' ', restored after'
 
 rm "$(saved)"
-target/debug/vmtests fixtures/trials/none --accel tcg --kernel "$version" >/dev/null 2>&1 & killed=$!
+target/debug/vmtests "$trials" --accel tcg --kernel "$version" >/dev/null 2>&1 & killed=$!
 # While it writes, a file without a name is in the folder.
 until [[ "$(readlink "/proc/$killed/fd/"* 2>/dev/null)" = *"$SEATRIAL_MACHINES/#"* ]]; do
     [ -d "/proc/$killed" ] || { echo 'FAILED: nothing was written'; exit 1; }
