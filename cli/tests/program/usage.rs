@@ -32,7 +32,7 @@ const WRONG: [(&[&str], &str); 19] = [
     (&["matrix"], "the following required arguments were not provided:"),
     (
         &["matrix", FILE, "--engine", "22.06"],
-        "invalid value '22.06' for '--engine <VERSION>': Engine 22.06 is not planned",
+        "invalid value '22.06' for '--engine <VERSION>': Engine 22.6 is not planned",
     ),
     (&["matrix", FILE, "--format", "xml"], "invalid value 'xml' for '--format <FORMAT>'"),
     (&["matrix", FILE, "-p", "Shop"], "invalid project name \"Shop\""),

@@ -4,7 +4,10 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
-use bollard::models::{EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest};
+use bollard::models::{
+    ContainerUpdateBody, EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest, RestartPolicy,
+    RestartPolicyNameEnum,
+};
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, RemoveContainerOptions, StartContainerOptions,
     StopContainerOptions,
@@ -139,6 +142,18 @@ impl Api {
         let options = StopContainerOptions { t: Some(0), ..StopContainerOptions::default() };
         let object = format!("container {}", container.name);
         self.call("stop", &object, self.docker.stop_container(&container.name, Some(options)))
+    }
+
+    /// Says whether the Engine is to start a container by itself, after whatever ended it.
+    ///
+    /// # Errors
+    /// In the Engine's words.
+    pub(crate) fn keep(&self, container: &Container, running: bool) -> Result<(), Error> {
+        let name = if running { RestartPolicyNameEnum::ALWAYS } else { RestartPolicyNameEnum::NO };
+        let restart_policy = Some(RestartPolicy { name: Some(name), maximum_retry_count: None });
+        let update = ContainerUpdateBody { restart_policy, ..ContainerUpdateBody::default() };
+        let object = format!("container {}", container.name);
+        self.call("update", &object, self.docker.update_container(&container.name, update)).map(drop)
     }
 
     /// Removes a container, running or not.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigCgroupnsModeEnum,
-    NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    NetworkingConfig, PortBinding,
 };
 use seatrial_core::linux::node::{CALL, CONTAINED};
 use seatrial_core::linux::stage::DOORS;
@@ -98,11 +98,6 @@ fn options(host: &Host, container: &Container) -> HostConfig {
         shm_size: process.shm_size.and_then(|bytes| i64::try_from(bytes).ok()),
         cap_add: words(&process.cap_add),
         cap_drop: words(&process.cap_drop),
-        // What a machine starts that is switched on again.
-        restart_policy: Some(RestartPolicy {
-            name: Some(RestartPolicyNameEnum::ALWAYS),
-            maximum_retry_count: None,
-        }),
         privileged: Some(process.privileged),
         readonly_rootfs: Some(process.read_only),
         tmpfs: Some(tmpfs.collect()),

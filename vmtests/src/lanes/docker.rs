@@ -210,8 +210,15 @@ impl Docker {
             self.boots += 1;
             let daemon = Daemon { cgroup: cgroup.into(), ..self.daemon.clone() };
             self.api = start(&mut self.stage, &daemon, self.patience)?;
+            self.keep_running(false)?;
         }
         Ok(())
+    }
+
+    /// Says whether the Engine is to start containers by itself: as long as it is, it starts one whose agent has been
+    /// dismissed.
+    fn keep_running(&self, running: bool) -> Result<(), Error> {
+        self.host.containers.iter().try_for_each(|container| self.api.keep(container, running))
     }
 
     /// The operation as it is meant for a machine here, where it is one.
@@ -284,6 +291,9 @@ impl Standing for Docker {
 
     /// The Engine makes what the operations say of its own; what they say of who runs and of who listens is for the stage.
     fn change(&mut self, change: &Change, operations: Vec<PlanOp>) -> Result<(), Error> {
+        if *change == Change::Stop(self.host.name.clone()) {
+            self.keep_running(true)?;
+        }
         for operation in &operations {
             if let PlanOp::Remove(Item { object: Object::Process(process), .. }) = operation
                 && process.node != self.host.name
