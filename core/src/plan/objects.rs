@@ -117,7 +117,10 @@ impl Dockerd {
         items.push(item(netns, Object::Up(IfName::lo())));
         if !self.host.engine.keeps_ipv6_on_loopback() {
             let has_v6 = ctr.endpoints.iter().any(|e| e.address(Family::V6).is_some());
-            items.push(sysctl(netns, "net.ipv6.conf.lo.disable_ipv6", if has_v6 { "0" } else { "1" }));
+            let own = if has_v6 { "0" } else { "1" };
+            // What a user sets of all devices is set of this one too.
+            let all = ctr.spec.sysctls.get("net.ipv6.conf.all.disable_ipv6");
+            items.push(sysctl(netns, "net.ipv6.conf.lo.disable_ipv6", all.map_or(own, String::as_str)));
         }
         items.push(sysctl(netns, "net.ipv4.ip_unprivileged_port_start", "0"));
         if ctr.ns(NsKind::User).as_str() == self.host.name.as_str() {

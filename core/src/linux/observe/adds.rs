@@ -11,7 +11,7 @@ use crate::linux::sysctl::PING_GROUPS;
 use crate::plan::{
     Address, Item, LinkKind, MountRoot, Namespace, NsName, Object, Plan, PolicyRule, Route, Sysctl,
 };
-use crate::rules::Counters;
+use crate::rules::{Counters, Match};
 use crate::topology::Mount;
 
 use super::settings::{alike, value};
@@ -121,6 +121,11 @@ pub const LIKES: &[Likeness] = &[
         of: |planned, seen| [planned, seen].into_iter().for_each(forget_counters),
     },
     Likeness {
+        what: "what is in a set of networks",
+        why: "rules name the set alone",
+        of: |planned, seen| [planned, seen].into_iter().for_each(forget_sets),
+    },
+    Likeness {
         what: "the last group that may send echo requests",
         why: "whoever is no root has fewer groups than Docker's range names (apply ends it with the last there is)",
         of: |planned, seen| {
@@ -207,6 +212,16 @@ fn forget_counters(object: &mut Object) {
     for chain in Arc::make_mut(rules).tables.iter_mut().flat_map(|table| &mut table.chains) {
         chain.counters = Counters::default();
         chain.rules.iter_mut().for_each(|rule| rule.counters = None);
+    }
+}
+
+fn forget_sets(object: &mut Object) {
+    let Object::Rules(rules) = object else { return };
+    let chains = Arc::make_mut(rules).tables.iter_mut().flat_map(|table| &mut table.chains);
+    for of in chains.flat_map(|chain| &mut chain.rules).flat_map(|rule| &mut rule.matches) {
+        if let Match::Set(set) = of {
+            set.value.networks = None;
+        }
     }
 }
 

@@ -31,10 +31,12 @@ pub(super) fn objects(told: &[(NsName, Told)], seen: &mut Seen) {
             seen.device(ns, device, &all);
         }
         let name = |index: u32| place.devices.get(&index).map(|device| device.name.clone());
-        // Of its addresses IPv6 tells the one that came last first (ipv6_link_dev_addr).
-        let (v6, v4): (Vec<_>, Vec<_>) =
+        // Of its addresses IPv6 tells the widest first, and of those of a scope the one that came last (ipv6_link_dev_addr).
+        let (mut v6, v4): (Vec<_>, Vec<_>) =
             told.addresses.iter().partition(|message| message.header.family == AddressFamily::Inet6);
-        let addresses: Vec<&AddressMessage> = v4.into_iter().chain(v6.into_iter().rev()).collect();
+        v6.reverse();
+        v6.sort_by_key(|message| u8::from(message.header.scope));
+        let addresses: Vec<&AddressMessage> = v4.into_iter().chain(v6).collect();
         seen.each(ns, &addresses, |message| address::object(message, name));
         seen.each(ns, &told.routes, |message| route::object(message, name));
         seen.each(ns, &told.rules, rule::object);
