@@ -12,9 +12,10 @@ use proptest::sample::{select, subsequence};
 use seatrial_core::addr::{Family, IpNet, PortRange};
 use seatrial_core::rules::iptables::{base_chains, parse, save};
 use seatrial_core::rules::{
-    AddrType, AddrTypeMatch, Backend, Chain, ConntrackMatch, Counters, CtState, HopLimitMatch, IcmpType,
-    IfPattern, Is, MarkValue, Match, MultiportMatch, MultiportSide, NatRange, PhysDevMatch, Policy, PortMap,
-    PortsMatch, Protocol, RejectWith, Rule, Ruleset, Table, Target, TcpFlagsMatch, TcpMatch,
+    AddrType, AddrTypeMatch, AddressSide, Backend, Chain, ConntrackMatch, Counters, CtState, HopLimitMatch,
+    IcmpType, IfPattern, Is, MarkValue, Match, MultiportMatch, MultiportSide, NatRange, PhysDevMatch, Policy,
+    PortMap, PortsMatch, Protocol, RejectWith, Rule, Ruleset, SetMatch, Table, Target, TcpFlagsMatch,
+    TcpMatch,
 };
 
 fn is<T: std::fmt::Debug + Clone>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Is<T>> {
@@ -145,9 +146,16 @@ fn general(family: Family) -> impl Strategy<Value = Match> {
             Family::V4 => Match::Ttl(limit),
             Family::V6 => Match::HopLimit(limit),
         }),
-        (select(vec!["limit", "recent", "set"]), words())
+        is(set()).prop_map(Match::Set),
+        (select(vec!["limit", "recent", "time"]), words())
             .prop_map(|(module, options)| Match::Other { module: module.to_owned(), options }),
     ]
+}
+
+/// A set of networks; what is in it is not written.
+fn set() -> impl Strategy<Value = SetMatch> {
+    let side = select(vec![AddressSide::Source, AddressSide::Destination]);
+    ("[a-z][a-z0-9-]{0,30}", side).prop_map(|(name, side)| SetMatch { name, side, networks: None })
 }
 
 /// A protocol with one of its own matches, or without.
