@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::unistd::Uid;
@@ -38,6 +39,8 @@ pub(super) struct Engines {
     roots: Vec<Root>,
     image: Vec<u8>,
     broom: Broom,
+    /// How many have been started.
+    started: AtomicU32,
     patience: Duration,
 }
 
@@ -49,7 +52,8 @@ impl Engines {
     pub(super) fn of(roots: &[PathBuf], program: &Path, patience: Duration) -> io::Result<Self> {
         let roots = engines::list(roots)?;
         let broom = Broom::start(program).map_err(|e| io::Error::other(e.to_string()))?;
-        Ok(Self { program: program.to_owned(), roots, image: pack(program)?, broom, patience })
+        let (program, image) = (program.to_owned(), pack(program)?);
+        Ok(Self { program, roots, image, broom, started: AtomicU32::new(0), patience })
     }
 
     /// The root whose Engine behaves as the one that a trial asks for.
@@ -95,8 +99,8 @@ impl Ground for Engines {
         let filter = if root.engine.loads_br_netfilter() { bridge_filter(plan) } else { Vec::new() };
         let machines: Vec<Item> = machines.items.into_iter().chain(filter).chain(early).collect();
         stage.apply(machines.iter().cloned().map(PlanOp::Add).collect())?;
-        // One cgroup for each Engine: the stage's process tells it from those of other stages.
-        let cgroup = self.broom.cgroup().join(stage.number().to_string());
+        // One cgroup for each Engine, by a number that no other has: processes' come again.
+        let cgroup = self.broom.cgroup().join(self.started.fetch_add(1, Ordering::Relaxed).to_string());
         let containers = host.containers.iter().map(|c| c.node.clone()).collect();
         let (host_name, config) = (host.name.clone(), config(&host.daemon, root.engine));
         let daemon = Daemon { host: host_name, root: root.path.clone(), config, cgroup, containers };

@@ -100,12 +100,6 @@ impl Stage {
         Ok(stage)
     }
 
-    /// The number of its process.
-    #[must_use]
-    pub fn number(&self) -> u32 {
-        self.process.id()
-    }
-
     /// What is `/` on the stage, for whoever may look into its process.
     #[must_use]
     pub fn root(&self) -> PathBuf {
