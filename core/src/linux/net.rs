@@ -2,7 +2,7 @@
 //!
 //! * `socket`: one request at a time, and its answer.
 //! * `link`, `address`, `route`, `neighbour`: what is asked for each object.
-//! * `dump`: what stands. `conntrack`, `announce`, `fault`, `ipset`: what is done besides.
+//! * `dump`: what stands. `conntrack`, `announce`, `fault`, `netem`, `ipset`: what is done besides.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,11 +24,13 @@ mod fault;
 mod ipset;
 mod link;
 mod neighbour;
+mod netem;
 mod route;
 mod socket;
 
 pub(in crate::linux) use dump::Told;
 pub(in crate::linux) use ipset::fill;
+pub use link::hand_over;
 use socket::{Netlink, Refusal};
 
 /// A network namespace, and the socket by which its objects are made.
@@ -39,6 +41,8 @@ pub struct Net {
     socket: Netlink,
     /// The MTUs of devices before a fault.
     mtus: RefCell<BTreeMap<IfName, u32>>,
+    /// What netem does to devices.
+    disturbed: RefCell<BTreeMap<IfName, netem::Disturbed>>,
 }
 
 impl Net {
@@ -50,7 +54,13 @@ impl Net {
         let open = || -> io::Result<Self> {
             let own = Space::of(space.kind(), space.as_fd().try_clone_to_owned()?);
             let socket = space.inside(|| Netlink::open(netlink_sys::protocols::NETLINK_ROUTE))??;
-            Ok(Self { name: name.clone(), space: own, socket, mtus: RefCell::default() })
+            Ok(Self {
+                name: name.clone(),
+                space: own,
+                socket,
+                mtus: RefCell::default(),
+                disturbed: RefCell::default(),
+            })
         };
         open().map_err(|cause| Error::new("open", format!("netlink in {name}"), &cause))
     }
@@ -64,7 +74,9 @@ impl Net {
             Ok((Space::current(NsKind::Network)?, Netlink::open(netlink_sys::protocols::NETLINK_ROUTE)?))
         };
         match open() {
-            Ok((space, socket)) => Ok(Self { name, space, socket, mtus: RefCell::default() }),
+            Ok((space, socket)) => {
+                Ok(Self { name, space, socket, mtus: RefCell::default(), disturbed: RefCell::default() })
+            }
             Err(cause) => Err(Error::new("open", format!("netlink in {name}"), &cause)),
         }
     }

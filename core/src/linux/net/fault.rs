@@ -33,9 +33,13 @@ const TC_ACT_UNSPEC: u32 = u32::MAX;
 /// Where filters stand: the number of `clsact`, which has no other.
 const CLSACT: u16 = 0xffff;
 
-/// Either fault has a place of its own: a wire that is cut keeps its loss.
-const CUT: u16 = 1;
-const LOSS: u16 = 2;
+/// Each fault has a place of its own: a wire that is cut keeps its loss, and what is lost is not held.
+pub(super) mod priority {
+    pub(in super::super) const CUT: u16 = 1;
+    pub(in super::super) const LOSS: u16 = 2;
+    pub(in super::super) const DIVERT: u16 = 3;
+}
+use priority::{CUT, LOSS};
 
 const CLS_BPF: &str = "a kernel with CONFIG_NET_CLS_ACT, CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF \
                        (modules sch_ingress, cls_bpf)";
@@ -69,10 +73,19 @@ impl Net {
         let done = self.socket.index(device).and_then(|index| match fault {
             Fault::Cut(way) => self.filter(index, way, CUT, &[Op::new(BPF_RET | BPF_K, TC_ACT_STOLEN)]),
             Fault::Loss(way, percent) => self.filter(index, way, LOSS, &lossy(percent)),
-            Fault::Heal => self.heal(index).and_then(|()| self.restore_mtu(device)),
+            Fault::Heal => self
+                .still(device, index)
+                .and_then(|()| self.heal(index))
+                .and_then(|()| self.restore_mtu(device)),
             Fault::Mtu(mtu) => self.disturb_mtu(device, mtu),
-            Fault::Delay(..) | Fault::Reorder(..) | Fault::Duplicate(..) => Err(netem(fault)),
-            Fault::Corrupt(..) | Fault::Rate(..) => Err(netem(fault)),
+            Fault::Delay(way, ..) | Fault::Reorder(way, _) | Fault::Duplicate(way, _) => {
+                self.netem(device, index, way, fault)
+            }
+            Fault::Rate(way, _) => self.netem(device, index, way, fault),
+            Fault::Corrupt(..) => Err(Refusal {
+                missing: Some("lane sim can".to_owned()),
+                ..Refusal::words("no kernel leaves the Ethernet header alone when it corrupts a frame")
+            }),
             Fault::Flap(_) => Err(Refusal {
                 missing: Some("lane sim can".to_owned()),
                 ..Refusal::words("no kernel cuts and heals a wire by itself")
@@ -83,18 +96,22 @@ impl Net {
 
     /// Puts a filter on one way or both, in the place of one that is there.
     fn filter(&self, index: u32, way: Way, place: u16, program: &[Op]) -> Result<(), Refusal> {
-        let lacks = |r: Refusal| r.lacks(Errno::ENOENT, CLS_BPF).lacks(Errno::EOPNOTSUPP, CLS_BPF);
-        let both_ways = RouteNetlinkMessage::NewQueueDiscipline(clsact(index));
-        match self.socket.ask(both_ways, NLM_F_CREATE | NLM_F_EXCL) {
-            Err(refusal) if refusal.is(Errno::EEXIST) => {}
-            made => _ = made.map_err(lacks)?,
-        }
+        self.both_ways(index)?;
         let ways = [(way.is_in(), TcHandle::MIN_INGRESS), (way.is_out(), TcHandle::MIN_EGRESS)];
         for (_, parent) in ways.into_iter().filter(|(meant, _)| *meant) {
             let message = RouteNetlinkMessage::NewTrafficFilter(filter(index, parent, place, program));
-            self.socket.ask(message, NLM_F_CREATE).map_err(lacks)?;
+            self.socket.ask(message, NLM_F_CREATE).map_err(lacking)?;
         }
         Ok(())
+    }
+
+    /// Makes the place of filters for both ways.
+    pub(super) fn both_ways(&self, index: u32) -> Result<(), Refusal> {
+        let both_ways = RouteNetlinkMessage::NewQueueDiscipline(clsact(index));
+        match self.socket.ask(both_ways, NLM_F_CREATE | NLM_F_EXCL) {
+            Err(refusal) if refusal.is(Errno::EEXIST) => Ok(()),
+            made => made.map(drop).map_err(lacking),
+        }
     }
 
     fn heal(&self, index: u32) -> Result<(), Refusal> {
@@ -106,10 +123,8 @@ impl Net {
     }
 }
 
-/// What only netem does.
-fn netem(fault: Fault) -> Refusal {
-    let words = format!("this lane cannot '{fault}' without netem");
-    Refusal { missing: Some("needs CONFIG_NET_SCH_NETEM".to_owned()), ..Refusal::words(words) }
+fn lacking(refusal: Refusal) -> Refusal {
+    refusal.lacks(Errno::ENOENT, CLS_BPF).lacks(Errno::EOPNOTSUPP, CLS_BPF)
 }
 
 /// Takes so many of a hundred.
@@ -137,15 +152,25 @@ fn clsact(index: u32) -> TcMessage {
     TcMessage::from_parts(header, vec![TcAttribute::Kind("clsact".to_owned())])
 }
 
-fn filter(index: u32, way: u16, place: u16, program: &[Op]) -> TcMessage {
+/// A filter for every protocol, in one of the places there are.
+fn place(index: u32, way: u16, place: u16) -> TcHeader {
     let every_protocol = u32::from((ETH_P_ALL as u16).to_be());
-    let header = TcHeader {
+    TcHeader {
         index: index as i32,
         parent: TcHandle { major: CLSACT, minor: way },
         handle: TcHandle { major: 0, minor: 1 },
         info: u32::from(place) << 16 | every_protocol,
         ..TcHeader::default()
-    };
+    }
+}
+
+/// A filter of what comes in.
+pub(super) fn ingress(index: u32, priority: u16) -> TcHeader {
+    place(index, TcHandle::MIN_INGRESS, priority)
+}
+
+fn filter(index: u32, way: u16, priority: u16, program: &[Op]) -> TcMessage {
+    let header = place(index, way, priority);
     let code: Vec<u8> = program.iter().flat_map(Op::bytes).collect();
     // A program has a handful of instructions.
     let length = (program.len() as u16).to_ne_bytes().to_vec();

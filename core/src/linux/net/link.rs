@@ -14,6 +14,7 @@ use super::Net;
 use super::socket::Refusal;
 use crate::addr::{IfName, MacAddr};
 use crate::linux::Error;
+use crate::linux::space::Space;
 use crate::plan::{BridgePort, Link, LinkKind, NsName, Peer};
 use crate::topology::{IpvlanFlag, IpvlanMode, MacvlanMode};
 
@@ -66,6 +67,19 @@ impl Net {
             return enslaved.or_else(|refusal| self.unmake_link(&link.name).and(Err(refusal)));
         }
         Ok(())
+    }
+
+    /// Takes the device of a link's name from the network namespace that this thread is in, and makes it as the link says.
+    ///
+    /// # Errors
+    /// As the kernel says; where there is none, above all.
+    pub fn adopt(&self, link: &Link) -> Result<(), Error> {
+        let here = Self::current(self.name.clone())?;
+        let done = here.set(&link.name, [self.here()]).and_then(|()| {
+            let born = message(born(&link.name, link.mac, link.mtu));
+            self.socket.ask(RouteNetlinkMessage::NewLink(born), 0).map(drop)
+        });
+        done.map_err(|refusal| self.error("plug in", format!("device {}", link.name), refusal))
     }
 
     /// A peer as `VETH_INFO_PEER` has it. Its master is not among it: the kernel passes over that at birth.
@@ -149,7 +163,7 @@ impl Net {
         link.ok_or_else(|| Refusal::words(format!("the kernel says nothing of {name}")))
     }
 
-    fn create(&self, attributes: Vec<LinkAttribute>) -> Result<(), Refusal> {
+    pub(super) fn create(&self, attributes: Vec<LinkAttribute>) -> Result<(), Refusal> {
         let request = RouteNetlinkMessage::NewLink(message(attributes));
         self.socket.ask(request, NLM_F_CREATE | NLM_F_EXCL).map(drop)
     }
@@ -194,6 +208,17 @@ impl Net {
         ];
         self.set(link, [LinkAttribute::LinkInfo(info)])
     }
+}
+
+/// Gives a device of the network namespace that this thread is in to another namespace.
+///
+/// # Errors
+/// As the kernel says.
+pub fn hand_over(device: &IfName, to: &Space) -> Result<(), Error> {
+    let here = Net::current(NsName::from("this machine"))?;
+    let there = LinkAttribute::NetNsFd(to.as_fd().as_raw_fd());
+    let handed = here.set(device, [there]);
+    handed.map_err(|refusal| here.error("hand over", format!("device {device}"), refusal))
 }
 
 fn message(attributes: Vec<LinkAttribute>) -> LinkMessage {
