@@ -9,7 +9,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, ExitCode, Stdio};
 
-use nix::mount::{MsFlags, mount};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::setsid;
@@ -92,7 +93,12 @@ fn make(control: &UnixStream) -> io::Result<PathBuf> {
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP)?;
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-    mount(Some("cgroup2"), TREE, Some("cgroup2"), MsFlags::empty(), none)?;
+    let own = || mount(Some("cgroup2"), TREE, Some("cgroup2"), MsFlags::empty(), none);
+    match own() {
+        // The same file system is not mounted twice at one place, whatever its root (`do_add_mount`, fs/namespace.c).
+        Err(Errno::EBUSY) => umount2(TREE, MntFlags::MNT_DETACH).and_then(|()| own()),
+        mounted => mounted,
+    }?;
     let name = PathBuf::from(format!("seatrial-{}", process::id()));
     fs::create_dir(Path::new(TREE).join(&name))?;
     Ok(name)
