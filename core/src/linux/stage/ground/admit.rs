@@ -19,8 +19,8 @@ use crate::plan::{NsName, Process};
 use crate::probe::NsKind;
 use crate::topology::NodeName;
 
-/// How long a container's agent may take to call: the Engine has said that it runs.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a container's agent may take to call: the Engine has said that it runs, and an emulated machine takes its time.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the kernel is asked meanwhile.
 const TICK: Duration = Duration::from_millis(5);
 
