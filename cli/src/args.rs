@@ -12,6 +12,7 @@ use seatrial_core::linux::state::LabName;
 use seatrial_core::topology::trial::Lane;
 use seatrial_vmtests::kernels::Wanted;
 use seatrial_vmtests::lanes::SEED;
+use seatrial_vmtests::qemu::Disk;
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -123,6 +124,15 @@ pub(crate) struct VmTests {
     /// Only every Nth trial, from the Ith on
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
+    /// Gives you a shell on a kernel, in place of trials, or runs CMD there: the newest kernel where none is named
+    #[arg(long, conflicts_with_all = ["list_kernels", "shard"])]
+    pub(crate) shell: bool,
+    /// A disk for the shell, on /disk: an image of an ext4 file system, which is not written to with :ro
+    #[arg(long, value_name = "IMAGE[:ro]", requires = "shell")]
+    pub(crate) disk: Option<Disk>,
+    /// What is run in the place of a shell; its status is this program's
+    #[arg(last = true, requires = "shell", value_name = "CMD")]
+    pub(crate) command: Vec<String>,
     /// Says which kernels are listed, and boots none
     #[arg(long)]
     pub(crate) list_kernels: bool,

@@ -16,12 +16,18 @@ mod style;
 mod trace;
 mod vmtests;
 
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use args::{Arguments, Command, VmTests};
 use output::Output;
+
+/// What `seatrial` is called.
+const SEATRIAL: &str = "seatrial";
 
 /// `seatrial`: all of it.
 #[must_use]
@@ -32,7 +38,16 @@ pub fn seatrial() -> ExitCode {
 /// `vmtests`: trials on kernels in virtual machines, and nothing else.
 #[must_use]
 pub fn vmtests() -> ExitCode {
-    agent().unwrap_or_else(|| vmtests::run(&VmTests::parse()).unwrap_or_else(Output::from).print())
+    agent().unwrap_or_else(|| match called() {
+        // It is both in a virtual machine.
+        Some(name) if name == SEATRIAL => run(&Arguments::parse()),
+        Some(_) | None => vmtests::run(&VmTests::parse()),
+    })
+}
+
+/// The name this program was called by.
+fn called() -> Option<OsString> {
+    Some(Path::new(&env::args_os().next()?).file_name()?.to_owned())
 }
 
 /// What this process is where it is no program that somebody typed: a stage's agent, or a machine's first process.

@@ -1,16 +1,19 @@
 //! `vmtests`: every trial on every kernel, beside the simulator.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
+use seatrial_core::linux;
 use seatrial_core::topology::trial::Lane;
 use seatrial_vmtests::kernels::{self, Kernel, Wanted};
-use seatrial_vmtests::lanes::{LaneMissing, Means};
+use seatrial_vmtests::lanes::{self, Ended, LaneMissing, Means};
 
 use crate::args::{Shard, VmTests};
 use crate::check::{check, means, trials};
-use crate::format::{Again, kernels as table};
+use crate::format::{Again, kernels as kernels_table};
 use crate::output::{Output, Refusal};
 use crate::style;
 
@@ -18,7 +21,26 @@ use crate::style;
 const LANES: [Lane; 2] = [Lane::Sim, Lane::Vm];
 
 /// Runs trials on kernels.
-pub(crate) fn run(args: &VmTests) -> Result<Output, Refusal> {
+pub(crate) fn run(args: &VmTests) -> ExitCode {
+    let done = if args.shell { shell(args) } else { table(args).map(|output| output.print()) };
+    done.unwrap_or_else(|refusal| Output::from(refusal).print())
+}
+
+/// A shell on a kernel, or a program there.
+fn shell(args: &VmTests) -> Result<ExitCode, Refusal> {
+    let means = means(args.kernel.clone(), &args.machines, args.chance.seed);
+    if let Some(disk) = &args.disk {
+        let wrong = |e| Refusal::Words(format!("cannot use {}: {e}", disk.path.display()));
+        File::options().read(true).write(disk.writable).open(&disk.path).map_err(wrong)?;
+    }
+    let Ended { status, mistake } = lanes::shell(&means, &args.command, args.disk.as_ref())?;
+    match mistake {
+        Some(mistake) => Err(Refusal::Machine(linux::Error::words("trust", "the kernel", mistake))),
+        None => Ok(ExitCode::from(status)),
+    }
+}
+
+fn table(args: &VmTests) -> Result<Output, Refusal> {
     let missing = |e: io::Error| LaneMissing { lane: Lane::Vm, why: e.to_string() };
     if args.list_kernels {
         return Ok(Output::answer(list(&kernels::list(None).map_err(missing)?)));
@@ -36,7 +58,7 @@ pub(crate) fn run(args: &VmTests) -> Result<Output, Refusal> {
     };
     let came = check(files, &LANES, &means)?;
     let again = Again { seed: means.seed, engine: None };
-    came.say(args.format, again, |checked| table::render(checked, again, style::columns()))
+    came.say(args.format, again, |checked| kernels_table::render(checked, again, style::columns()))
 }
 
 /// The trials of a part: every part has some of every group.

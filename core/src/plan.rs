@@ -15,6 +15,7 @@ use crate::probe::NsKind;
 use crate::rules::Ruleset;
 use crate::topology::{IpvlanFlag, IpvlanMode, MacvlanMode, NodeName};
 
+pub mod apart;
 pub mod check;
 pub mod firewall;
 

@@ -63,6 +63,7 @@ listen:
 when: { engine: ">=28" }
 needs: [macvlan, root]
 fresh: true
+apart: true
 expect:
   - laptop -> 203.0.113.20:8080/tcp   reaches web:80 from 203.0.113.50   # a comment
   - when: { lane: [sim, kernel] }
@@ -85,8 +86,8 @@ fn whole() -> trial::Trial {
 fn every_key_of_a_trial_is_read() {
     let trial = whole();
     assert_eq!(
-        (trial.title.as_str(), trial.group.as_str(), trial.fresh),
-        ("everything at once", "family", true)
+        (trial.title.as_str(), trial.group.as_str(), trial.fresh, trial.apart),
+        ("everything at once", "family", true, true)
     );
     assert_eq!(trial.needs.iter().map(|n| n.as_str()).collect::<Vec<_>>(), ["macvlan", "root"]);
     let host = &trial.topology.hosts[0];

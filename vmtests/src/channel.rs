@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use seatrial_core::linux::Error;
-use seatrial_core::linux::request::{Answer, Request};
+use seatrial_core::linux::request::{Among, Answer, Request};
 use seatrial_core::plan::{Plan, PlanOp};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,10 @@ pub(crate) enum Order {
     Wake(Wake),
     /// Something is to be done with a stage; the host numbers them.
     Stage { stage: u64, what: What },
+    /// A program is to be run, the only one there is.
+    Run(Run),
+    /// What it reads; nothing where that has ended.
+    Input(Vec<u8>),
 }
 
 /// What a restored machine cannot know by itself.
@@ -29,12 +33,24 @@ pub(crate) struct Wake {
     pub(crate) seed: [u8; 32],
 }
 
+/// A program that is run in a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// The program and its arguments.
+    pub(crate) words: Vec<String>,
+    /// The terminal that it has: its name, rows and columns.
+    pub(crate) terminal: Option<(String, u16, u16)>,
+    /// Whether there is a disk for it, and whether it may write to it.
+    pub(crate) disk: Option<bool>,
+}
+
 /// What is to be done with a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum What {
-    /// A stage is launched, and the plan set on it.
-    Set(Plan),
+    /// A stage is launched, and the plan set on it; where it is one of several on one wire, with the machine's NICs in its
+    /// hands.
+    Set { plan: Plan, among: Option<Among> },
     /// Operations are carried out.
     Apply(Vec<PlanOp>),
     /// Questions are asked at one time.
@@ -51,6 +67,10 @@ pub(crate) enum Word {
     Ready(Hello),
     /// What came of an order: the answers to questions, nothing for other orders.
     Said { stage: u64, said: Result<Vec<Answer>, Error> },
+    /// What the program writes.
+    Output(Vec<u8>),
+    /// The program has ended, with this status as a shell has it; or it could not be run.
+    Ended(Result<u8, String>),
 }
 
 /// What a guest is.
@@ -60,4 +80,15 @@ pub(crate) struct Hello {
     pub(crate) release: String,
     /// Modules that would not be loaded, each with the kernel's word.
     pub(crate) refused: Vec<String>,
+    /// What no two machines have alike.
+    pub(crate) own: Option<Own>,
+}
+
+/// What a guest has of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Own {
+    /// Its clock: the time since 1970, UTC.
+    pub(crate) now: Duration,
+    /// Some bytes of chance.
+    pub(crate) chance: [u8; 16],
 }

@@ -19,13 +19,15 @@ use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::utsname::uname;
 use nix::unistd::{chdir, chroot};
 use seatrial_core::linux::Error;
-use seatrial_core::linux::request::Answer;
+use seatrial_core::linux::net::hand_over;
+use seatrial_core::linux::request::{Among, Answer, Request};
 use seatrial_core::linux::stage::{Launch, Stage};
 use seatrial_core::plan::{Plan, PlanOp};
 
 use crate::channel::{Hello, Order, PORT, What, Word};
 use crate::initramfs::{MODULES, SIGNATURES};
 
+mod run;
 mod wake;
 
 /// What the kernel calls the first process of an initramfs (Documentation/filesystems/ramfs-rootfs-initramfs.rst).
@@ -33,15 +35,18 @@ const INIT: &str = "/init";
 /// This program: stages and agents are made of it.
 const PROGRAM: &str = "/proc/self/exe";
 /// The file systems of a machine, in the order they are mounted.
-const MOUNTS: [(&str, &str); 7] = [
+const MOUNTS: [(&str, &str); 8] = [
     ("proc", "/proc"),
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
     ("tmpfs", "/dev/shm"),
+    ("devpts", "/dev/pts"),
     ("tmpfs", "/run"),
     ("tmpfs", "/tmp"),
     ("cgroup2", "/sys/fs/cgroup"),
 ];
+/// The network devices of the machine.
+const DEVICES: &str = "/sys/class/net";
 /// How often the port is looked for, and how long is waited between: a device may come up late.
 const LOOKS: u32 = 100;
 const BETWEEN: Duration = Duration::from_millis(20);
@@ -68,8 +73,8 @@ fn live() -> io::Result<()> {
     let port = port()?;
     let release = uname()?.release().to_string_lossy().into_owned();
     let port = Port(Arc::new(Mutex::new(port.try_clone()?)), port);
-    let hello = Hello { release, refused };
-    port.say(&Word::Ready(hello.clone()))?;
+    let hello = Hello { release, refused, own: None };
+    port.say(&ready(&hello)?)?;
     serve(port, &hello)
 }
 
@@ -157,23 +162,41 @@ fn say(port: &Mutex<File>, word: &Word) -> io::Result<()> {
     port.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
 }
 
+/// What it is, and what time and chance it has now.
+fn ready(hello: &Hello) -> io::Result<Word> {
+    Ok(Word::Ready(Hello { own: Some(wake::own()?), ..hello.clone() }))
+}
+
 /// Does what it is told until the host has gone.
 fn serve(Port(out, read): Port, hello: &Hello) -> io::Result<()> {
     let mut stages: BTreeMap<u64, Sender<What>> = BTreeMap::new();
+    let mut input: Option<Sender<Vec<u8>>> = None;
     for line in BufReader::new(read).lines() {
         let (stage, what) = match serde_json::from_str(&line?)? {
             Order::Stage { stage, what } => (stage, what),
+            Order::Run(order) => {
+                let (sender, heard) = mpsc::channel();
+                let out = Arc::clone(&out);
+                thread::spawn(move || run::run(&order, heard, &out));
+                input = Some(sender);
+                continue;
+            }
+            Order::Input(bytes) => {
+                // One that has ended reads no more.
+                let _ = input.as_ref().map(|input| input.send(bytes));
+                continue;
+            }
             Order::Wake(order) => {
                 wake::wake(&order)?;
-                say(&out, &Word::Ready(hello.clone()))?;
+                say(&out, &ready(hello)?)?;
                 continue;
             }
         };
         match what {
-            What::Set(plan) => {
+            What::Set { plan, among } => {
                 let (sender, orders) = mpsc::channel();
                 let out = Arc::clone(&out);
-                thread::spawn(move || attend(stage, &plan, &orders, &out));
+                thread::spawn(move || attend(stage, &plan, among, &orders, &out));
                 stages.insert(stage, sender);
             }
             // The channel ends, and with it the stage.
@@ -188,9 +211,15 @@ fn serve(Port(out, read): Port, hello: &Hello) -> io::Result<()> {
 }
 
 /// Sets one stage and does with it what is ordered, until no more can be.
-fn attend(number: u64, plan: &Plan, orders: &Receiver<What>, out: &Mutex<File>) -> io::Result<()> {
+fn attend(
+    number: u64,
+    plan: &Plan,
+    among: Option<Among>,
+    orders: &Receiver<What>,
+    out: &Mutex<File>,
+) -> io::Result<()> {
     let said = |said| say(out, &Word::Said { stage: number, said });
-    let mut stage = match set(plan) {
+    let mut stage = match set(plan, among) {
         Ok(stage) => stage,
         Err(error) => return said(Err(error)),
     };
@@ -201,16 +230,34 @@ fn attend(number: u64, plan: &Plan, orders: &Receiver<What>, out: &Mutex<File>) 
     Ok(())
 }
 
-fn set(plan: &Plan) -> Result<Stage, Error> {
+fn set(plan: &Plan, among: Option<Among>) -> Result<Stage, Error> {
     let mut stage = Stage::launch(&Launch::of(Path::new(PROGRAM), plan))?;
+    if let Some(among) = among {
+        give_nics(&stage)?;
+        stage.order(Request::Among(among))?;
+    }
     stage.apply(plan.items.iter().cloned().map(PlanOp::Add).collect())?;
     Ok(stage)
+}
+
+/// Gives a stage what leads out of this machine: devices that are some hardware's.
+fn give_nics(stage: &Stage) -> Result<(), Error> {
+    let failed = |e: io::Error| Error::new("hand over", "the machine's NICs", &e);
+    let network = stage.network().map_err(failed)?;
+    for entry in fs::read_dir(DEVICES).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        if let Some(name) = name.filter(|_| entry.path().join("device").exists()) {
+            hand_over(&name, &network)?;
+        }
+    }
+    Ok(())
 }
 
 fn done(stage: &mut Stage, order: What) -> Result<Vec<Answer>, Error> {
     match order {
         What::Apply(operations) => stage.apply(operations).map(|()| Vec::new()),
         What::Ask(requests) => stage.ask_all(requests),
-        What::Set(_) | What::End => Ok(Vec::new()),
+        What::Set { .. } | What::End => Ok(Vec::new()),
     }
 }

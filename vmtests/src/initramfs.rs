@@ -5,6 +5,7 @@ use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::qemu::Extras;
 use cpio::Archive;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -23,6 +24,48 @@ const TOOLS: [(&str, &str); 5] = [
     ("iptables-save", "iptables"),
     ("ip6tables-save", "iptables"),
     ("nft", "nftables"),
+];
+/// The shell, and what is typed there.
+pub(crate) const SHELL: &str = "sh";
+const TYPED: [&str; 38] = [
+    "bash",
+    "busybox",
+    "cat",
+    "chmod",
+    "chroot",
+    "cp",
+    "curl",
+    "cut",
+    "date",
+    "dmesg",
+    "env",
+    "find",
+    "grep",
+    "head",
+    "id",
+    "ip",
+    "iptables",
+    "iptables-legacy",
+    "iptables-legacy-restore",
+    "iptables-legacy-save",
+    "ls",
+    "mkdir",
+    "mount",
+    "ping",
+    "ps",
+    "rm",
+    "sed",
+    "sleep",
+    "sort",
+    "ss",
+    "sync",
+    "tail",
+    "tar",
+    "tc",
+    "tcpdump",
+    "umount",
+    "uname",
+    "wc",
 ];
 /// Where iptables has its extensions, where they are not in lib/xtables beside the folder it is in, as Nix has them.
 const PLUGINS: [&str; 4] =
@@ -71,6 +114,26 @@ impl Content {
         Ok(Self { init, files, links, modules: modules.map(Path::to_owned) })
     }
 
+    /// Takes in a shell, what is typed there as far as this machine has it, and this program as `seatrial`.
+    ///
+    /// # Errors
+    /// Where there is no shell.
+    pub(crate) fn take_shell(&mut self) -> io::Result<()> {
+        let shell = find(SHELL).ok_or_else(|| io::Error::other(format!("{SHELL} is not on the PATH")))?;
+        let typed = TYPED.iter().filter_map(|tool| Some((*tool, find(tool)?)));
+        for (tool, path) in typed.chain([(SHELL, shell)]) {
+            let real = path.canonicalize()?;
+            // A script needs what nobody knows.
+            if elf::take(&mut self.files, &real).is_ok() {
+                let place = Path::new("/usr/bin").join(tool);
+                self.links.extend((place != real).then_some((place, real)));
+            }
+        }
+        self.links.push(("/bin/sh".into(), Path::new("/usr/bin").join(SHELL)));
+        self.links.push(("/usr/bin/seatrial".into(), "/init".into()));
+        Ok(())
+    }
+
     /// Takes in all that makes one initramfs another: bytes, and of modules, which take long to unpack, what the file
     /// system says of them, which no change of a file leaves as it is.
     ///
@@ -97,17 +160,19 @@ impl Content {
         self.modules.as_ref().map_or(Ok(()), |folder| modules::mark(folder, &mut field))
     }
 
-    /// Packs it.
+    /// Packs it, with the modules of its extras.
     ///
     /// # Errors
     /// A module that cannot be read.
-    pub(crate) fn pack(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn pack(&self, extras: Extras) -> io::Result<Vec<u8>> {
         let mut archive = Archive::default();
         archive.file(Path::new("/init"), &self.init);
         self.links.iter().for_each(|(place, real)| archive.link(place, real));
         self.files.iter().for_each(|(path, bytes)| archive.file(path, bytes));
-        let modules =
-            self.modules.as_ref().map_or_else(|| Ok(Vec::new()), |folder| modules::modules(folder))?;
+        let modules = self
+            .modules
+            .as_ref()
+            .map_or_else(|| Ok(Vec::new()), |folder| modules::modules(folder, extras))?;
         archive.folder(Path::new(MODULES));
         for (number, module) in modules.into_iter().enumerate() {
             let place = Path::new(MODULES).join(format!("{number:03}-{}.ko", module.name));
@@ -118,7 +183,7 @@ impl Content {
         for (name, text) in ETC {
             archive.file(&Path::new("/etc").join(name), text.as_bytes());
         }
-        ["/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/sysroot"]
+        ["/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/sysroot", "/disk"]
             .into_iter()
             .for_each(|folder| archive.folder(Path::new(folder)));
         Ok(archive.finish())

@@ -23,13 +23,17 @@ use ground::Ground;
 use kernel::Here;
 use rows::Line;
 
+mod apart;
 mod docker;
 mod fleet;
 mod ground;
 mod kernel;
 mod rows;
+mod shell;
 mod sim;
 mod vm;
+
+pub use shell::{Ended, shell};
 
 /// The seed of simulated worlds where nobody names another.
 pub const SEED: u64 = 1;

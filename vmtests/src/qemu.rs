@@ -5,7 +5,7 @@
 //! with whoever started it. What it comes to is what its first process says, never QEMU's exit status: a kernel that panics
 //! ends it with 0.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +25,7 @@ use seatrial_core::linux::Error;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::cache;
-use crate::channel::{Hello, Order, Wake, What};
+use crate::channel::{Hello, Order, Own, Run, Wake, What, Word};
 use crate::initramfs::Content;
 use crate::kernels::{Kernel, vmlinux};
 use command::{APPEND, Call, MEMORY, QEMU, hardware, in_memory};
@@ -39,9 +39,11 @@ mod console;
 mod emulator;
 mod monitor;
 mod saved;
+mod wire;
 
 pub use accel::Accel;
 pub(crate) use accel::kvm_may_run;
+pub(crate) use wire::Wire;
 
 /// How to get QEMU.
 const INSTALL: &str = "install qemu-system-x86 (scripts/setup.sh does)";
@@ -86,10 +88,14 @@ pub(crate) fn available() -> io::Result<()> {
     version().map(drop)
 }
 
-/// What the emulator says it is.
+/// What the emulator says it is. It is asked once: it takes its time to start.
 fn version() -> io::Result<Vec<u8>> {
+    static SAID: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(said) = SAID.get() {
+        return Ok(said.clone());
+    }
     match Command::new(QEMU).arg("--version").stderr(Stdio::null()).output() {
-        Ok(said) if said.status.success() => Ok(said.stdout),
+        Ok(said) if said.status.success() => Ok(SAID.get_or_init(|| said.stdout).clone()),
         Ok(said) => Err(io::Error::other(format!("{QEMU} --version ended with {}; {INSTALL}", said.status))),
         Err(e) => Err(cannot_run(&e)),
     }
@@ -115,16 +121,60 @@ pub(crate) struct Boot<'a> {
     /// The folder of saved machines. Only an emulated one is saved: another processor need not take up where this one
     /// stopped.
     pub(crate) saved: Option<&'a Path>,
+    /// What it has beside what all have.
+    pub(crate) extras: Extras,
+}
+
+/// What a machine has beside what all have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Extras {
+    /// A NIC, which is on a wire.
+    pub(crate) nic: bool,
+    /// A disk.
+    pub(crate) disk: bool,
+    /// A shell, and what is typed there.
+    pub(crate) shell: bool,
+}
+
+/// What a machine is given that is not its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Outside<'a> {
+    /// The wire that its NIC is on.
+    pub(crate) wire: Option<&'a Wire>,
+    /// Its disk.
+    pub(crate) disk: Option<&'a Disk>,
+}
+
+/// A disk: an image of an ext4 file system. `IMAGE[:ro]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// The image.
+    pub path: PathBuf,
+    /// Whether it may be written to.
+    pub writable: bool,
+}
+
+impl From<&str> for Disk {
+    fn from(text: &str) -> Self {
+        match text.strip_suffix(":ro") {
+            Some(path) => Self { path: path.into(), writable: false },
+            None => Self { path: text.into(), writable: true },
+        }
+    }
 }
 
 /// All that machines of one kind start with.
 #[derive(Debug)]
 pub(crate) struct Kit<'a> {
     boot: Boot<'a>,
-    image: Vec<u8>,
-    content: Content,
+    image: Arc<[u8]>,
+    content: Arc<Content>,
     /// Where a machine of this kind is saved, by which name.
     store: Option<(Store, String)>,
+    /// How many have been booted, of this kind and of the same with other extras.
+    booted: Arc<AtomicU64>,
+    /// The chance that machines of this kind began with.
+    chances: Mutex<BTreeSet<[u8; 16]>>,
 }
 
 impl<'a> Kit<'a> {
@@ -136,9 +186,30 @@ impl<'a> Kit<'a> {
         let path = &boot.kernel.image;
         let of = |e: io::Error| io::Error::new(e.kind(), format!("cannot read {}: {e}", path.display()));
         let image = fs::read(path).map_err(of)?;
-        let content = Content::gather(boot.program, boot.kernel.modules.as_deref())?;
+        let mut content = Content::gather(boot.program, boot.kernel.modules.as_deref())?;
+        if boot.extras.shell {
+            content.take_shell()?;
+        }
+        Self::of(boot, image.into(), content.into(), Arc::default())
+    }
+
+    /// What machines of the same kind with a NIC start with.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub(crate) fn wired(&self) -> io::Result<Self> {
+        let boot = Boot { extras: Extras { nic: true, ..self.boot.extras }, ..self.boot };
+        Self::of(boot, Arc::clone(&self.image), Arc::clone(&self.content), Arc::clone(&self.booted))
+    }
+
+    fn of(
+        boot: Boot<'a>,
+        image: Arc<[u8]>,
+        content: Arc<Content>,
+        booted: Arc<AtomicU64>,
+    ) -> io::Result<Self> {
         let folder = boot.saved.filter(|_| boot.accel == Accel::Tcg && boot.keep.is_none());
-        let mut kit = Self { boot, image, content, store: None };
+        let mut kit = Self { boot, image, content, store: None, booted, chances: Mutex::default() };
         if let Some(folder) = folder {
             kit.store = Some((Store::new(folder.to_owned(), MEMORY), kit.name()?));
         }
@@ -154,7 +225,7 @@ impl<'a> Kit<'a> {
     fn name(&self) -> io::Result<String> {
         let mut digest = Xxh3::new();
         digest.update(&version()?);
-        digest.update(hardware(self.boot.accel).join("\0").as_bytes());
+        digest.update(hardware(self.boot.accel, self.boot.extras).join("\0").as_bytes());
         digest.update(APPEND.as_bytes());
         digest.update(&self.image);
         self.content.mark(&mut digest)?;
@@ -162,47 +233,54 @@ impl<'a> Kit<'a> {
     }
 
     /// Starts a machine: a copy of the saved one, where there is one that is as it should be, and else a new one, which is
-    /// saved. The machine ends with the thread that calls this.
+    /// saved. Where it has a NIC it is on this wire. The machine ends with the thread that calls this.
     ///
     /// # Errors
     /// What could not be read, written or run, or why nothing came of it, with what its console says.
-    pub(crate) fn start(&self) -> io::Result<Machine> {
-        let Some((store, name)) = &self.store else { return self.boot(None) };
-        let restored = store.find(name).and_then(|found| found.map(|saved| self.restore(&saved)).transpose());
+    pub(crate) fn start(&self, wire: Option<&Wire>) -> io::Result<Machine> {
+        let Some((store, name)) = &self.store else { return self.boot(Outside { wire, disk: None }, None) };
+        let restored =
+            store.find(name).and_then(|found| found.map(|saved| self.restore(wire, &saved)).transpose());
         match restored {
             Ok(Some(machine)) => Ok(machine),
-            Ok(None) => self.boot(None),
+            Ok(None) => self.boot(Outside { wire, disk: None }, None),
             Err(why) => {
                 store.remove(name);
                 let why = why.to_string();
                 let first = why.lines().next().unwrap_or_default();
-                self.boot(Some(format!("the saved machine was of no use: {first}")))
+                let outside = Outside { wire, disk: None };
+                self.boot(outside, Some(format!("the saved machine was of no use: {first}")))
             }
         }
     }
 
-    fn boot(&self, remark: Option<String>) -> io::Result<Machine> {
+    /// Boots a machine, whatever is saved. The machine ends with the thread that calls this.
+    ///
+    /// # Errors
+    /// As [`Kit::start`].
+    pub(crate) fn boot(&self, outside: Outside<'_>, remark: Option<String>) -> io::Result<Machine> {
         let unpack = || {
             let path = &self.boot.kernel.image;
             let of = |e: io::Error| io::Error::new(e.kind(), format!("cannot read {}: {e}", path.display()));
             let vmlinux = vmlinux(&self.image).map_err(of)?;
-            in_memory(c"kernel", vmlinux.as_deref().unwrap_or(self.image.as_slice()))
+            in_memory(c"kernel", vmlinux.as_deref().unwrap_or(&self.image))
         };
         // Both take a while, and a machine has more than one core.
         let (image, packed) = thread::scope(|scope| {
             let image = scope.spawn(unpack);
-            let packed = self.content.pack();
+            let packed = self.content.pack(self.boot.extras);
             (image.join().unwrap_or_else(|panic| resume_unwind(panic)), packed)
         });
         let (image, packed) = (image?, packed?);
-        let log = self.boot.keep.map(|folder| leave(folder, &packed)).transpose()?;
+        let log = self.keep().map(|folder| leave(&folder, &packed)).transpose()?;
         let initramfs = in_memory(c"initramfs", &packed)?;
         drop(packed);
         let memory = in_memory(c"memory", &[])?;
         memory.set_len(MEMORY)?;
         let mut monitor = None;
-        let start = Start::new(self.boot, log, |call| {
+        let start = Start::new(self.boot, outside.wire, log, |call| {
             call.boot(image, initramfs);
+            outside.disk.iter().for_each(|disk| call.disk(disk));
             if self.store.is_some() {
                 let (ours, theirs) = UnixStream::pair()?;
                 call.memory(memory.try_clone()?, true);
@@ -212,6 +290,7 @@ impl<'a> Kit<'a> {
             Ok(())
         })?;
         let mut machine = start.came_up(self.boot.limit)?;
+        self.alone(&machine)?;
         let unsaved = match (monitor, &self.store) {
             (Some(monitor), Some((store, name))) => save(monitor, self.boot.limit, store, name, &memory)?,
             (Some(_) | None, _) => None,
@@ -221,11 +300,28 @@ impl<'a> Kit<'a> {
         Ok(machine)
     }
 
-    fn restore(&self, saved: &Saved) -> io::Result<Machine> {
+    /// Where the next machine leaves what it has to leave: the first in the folder itself, others in one with their number.
+    fn keep(&self) -> Option<PathBuf> {
+        let folder = self.boot.keep?;
+        let number = self.booted.fetch_add(1, Ordering::Relaxed);
+        Some(if number == 0 { folder.to_owned() } else { folder.join(number.to_string()) })
+    }
+
+    /// Whether no other machine of this kind has the same chance.
+    fn alone(&self, machine: &Machine) -> io::Result<()> {
+        match &machine.hello.own {
+            Some(own) if !lock(&self.chances).insert(own.chance) => {
+                Err(io::Error::other("it has the same random bytes as another machine"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn restore(&self, wire: Option<&Wire>, saved: &Saved) -> io::Result<Machine> {
         let (monitor, theirs) = UnixStream::pair()?;
         let (mut state, read) = UnixStream::pair()?;
         let mut number = None;
-        let start = Start::new(self.boot, None, |call| {
+        let start = Start::new(self.boot, wire, None, |call| {
             call.memory(saved.file.try_clone()?, false);
             call.monitor(theirs);
             number = Some(call.incoming(read));
@@ -242,12 +338,29 @@ impl<'a> Kit<'a> {
             verified.join().unwrap_or_else(|panic| resume_unwind(panic))?;
             restored
         })?;
-        send(&start.port, &Order::Wake(wake()?))?;
+        let wake = wake()?;
+        send(&start.port, &Order::Wake(wake.clone()))?;
         let mut machine = start.came_up(self.boot.limit.min(WAKING))?;
+        if let Some(own) = &machine.hello.own {
+            awake(&wake, own, now())?;
+        }
+        self.alone(&machine)?;
         machine.limit = self.boot.limit;
         machine.origin = Origin::Restored;
         Ok(machine)
     }
+}
+
+/// Whether a machine has taken the time from the host: it is later for it than when it was told, and no later than it is.
+///
+/// # Errors
+/// One that is of another time.
+fn awake(told: &Wake, own: &Own, now: Duration) -> io::Result<()> {
+    if (told.now..=now).contains(&own.now) {
+        return Ok(());
+    }
+    let (own, now) = (own.now.as_secs_f64(), now.as_secs_f64());
+    Err(io::Error::other(format!("its clock says {own:.3} s where it is {now:.3} s")))
 }
 
 /// Saves a machine that has come up, and lets it go on; says why it could not be saved.
@@ -276,7 +389,12 @@ fn save(
 fn wake() -> io::Result<Wake> {
     let mut seed = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut seed)?;
-    Ok(Wake { now: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(), seed })
+    Ok(Wake { now: now(), seed })
+}
+
+/// The time since 1970, UTC.
+fn now() -> Duration {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
 }
 
 /// A machine that has been started, and has said nothing yet.
@@ -291,12 +409,14 @@ struct Start<'a> {
 impl<'a> Start<'a> {
     fn new(
         boot: Boot<'a>,
+        wire: Option<&Wire>,
         log: Option<File>,
         shape: impl FnOnce(&mut Call) -> io::Result<()>,
     ) -> io::Result<Self> {
         let (port, theirs) = UnixStream::pair()?;
         let (console, output) = io::pipe()?;
-        let mut call = Call::new(boot.accel, theirs.into(), output)?;
+        let end = wire.map(Wire::plug).transpose()?;
+        let mut call = Call::new(boot.accel, theirs.into(), output, end)?;
         shape(&mut call)?;
         let process = call.command().spawn().map_err(|e| cannot_run(&e))?;
         let shared = Arc::new(Shared::default());
@@ -351,6 +471,30 @@ impl Machine {
     /// What the guest said when it came up.
     pub(crate) const fn hello(&self) -> &Hello {
         &self.hello
+    }
+
+    /// Runs a program, and says where what it writes comes from, and its end.
+    ///
+    /// # Errors
+    /// A machine that has ended.
+    pub(crate) fn run(&self, run: Run) -> io::Result<Receiver<Word>> {
+        let (sender, words) = mpsc::channel();
+        *lock(&self.shared.program) = Some(sender);
+        send(&lock(&self.port), &Order::Run(run))?;
+        Ok(words)
+    }
+
+    /// What the program is typed to by. Nothing else is sent to the machine meanwhile.
+    ///
+    /// # Errors
+    /// Too many open files.
+    pub(crate) fn keyboard(&self) -> io::Result<Keyboard> {
+        lock(&self.port).try_clone().map(Keyboard)
+    }
+
+    /// What its console says, for whoever finds it gone.
+    pub(crate) fn tail(&self) -> String {
+        self.shared.tail()
     }
 
     /// A number for a stage to come.
@@ -411,6 +555,20 @@ impl Machine {
     }
 }
 
+/// What a program in a machine reads from.
+#[derive(Debug)]
+pub(crate) struct Keyboard(UnixStream);
+
+impl Keyboard {
+    /// Hands on what is typed: nothing is the end of it.
+    ///
+    /// # Errors
+    /// A machine that has ended.
+    pub(crate) fn input(&self, bytes: &[u8]) -> io::Result<()> {
+        send(&self.0, &Order::Input(bytes.to_vec()))
+    }
+}
+
 fn send(mut port: &UnixStream, order: &Order) -> io::Result<()> {
     let mut line = serde_json::to_vec(order)?;
     line.push(b'\n');
@@ -423,4 +581,27 @@ fn leave(folder: &Path, initramfs: &[u8]) -> io::Result<File> {
     fs::create_dir_all(folder).map_err(of)?;
     fs::write(folder.join("initramfs.cpio"), initramfs).map_err(of)?;
     File::create(folder.join("console.log")).map_err(of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_has_not_taken_the_time_is_noticed() {
+        let second = Duration::from_secs;
+        let told = Wake { now: second(100), seed: [0; 32] };
+        let own = |now| Own { now, ..Own::default() };
+        awake(&told, &own(second(100)), second(101)).unwrap();
+        awake(&told, &own(second(101)), second(101)).unwrap();
+        let old = awake(&told, &own(second(99)), second(101)).unwrap_err().to_string();
+        assert_eq!(old, "its clock says 99.000 s where it is 101.000 s");
+        awake(&told, &own(second(102)), second(101)).unwrap_err();
+    }
+
+    #[test]
+    fn a_disk_is_written_to_unless_it_says_otherwise() {
+        assert_eq!(Disk::from("a.ext4"), Disk { path: "a.ext4".into(), writable: true });
+        assert_eq!(Disk::from("a.ext4:ro"), Disk { path: "a.ext4".into(), writable: false });
+    }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::observe::Observed;
 use crate::addr::IfName;
-use crate::plan::{NsName, PlanOp, Process};
+use crate::plan::{Item, NsName, PlanOp, Process};
 use crate::probe::{Fact, Fault, Outcome, Probe};
 use crate::topology::NodeName;
 
@@ -25,6 +25,10 @@ pub enum Request {
     Fault(NodeName, IfName, Fault),
     /// Say what stands; with these settings among it, each of a namespace.
     Observe(Vec<(NsName, String)>),
+    /// Know that this stage is one of several on one wire.
+    Among(Among),
+    /// Say whether an echo request of this number, which an agent of another stage sent, was delivered here.
+    Heard(u64),
     /// Answer when so many milliseconds have passed.
     WaitMs(u64),
     /// Run in each container the program that it is there for.
@@ -40,6 +44,16 @@ pub enum Request {
     Tool(NodeName, Vec<String>),
     /// Outlive the caller, and let others in by the door: a lab is up.
     Detach,
+}
+
+/// What a stage knows of others on the same wire. A cable that leads to no namespace of its own is a device of its own
+/// network namespace, of the same name, which somebody puts there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Among {
+    /// The number before that of its first question: no other stage's come near.
+    pub asked: u64,
+    /// Devices of other stages' machines, and their addresses.
+    pub beyond: Vec<Item>,
 }
 
 /// A Docker Engine, and what it is started with.
@@ -65,6 +79,8 @@ pub enum Answer {
     Done,
     /// What came of a question.
     Outcome(Outcome),
+    /// The echo request of this number was delivered nowhere here.
+    Unheard(u64),
     /// What stands.
     Observed(Box<Observed>),
     /// It is otherwise, and how.

@@ -11,7 +11,8 @@
 //! | `listen` | who answers: `node: [80/tcp, "[::1]:53/udp"]` (container ports of `ports` and `expose`) |
 //! | `expect` | expectations, each of one fresh world |
 //! | `steps` | expectations and changes in order |
-//! | `when`, `needs`, `fresh` | where it runs; what it needs; whether it wants a machine of its own |
+//! | `when`, `needs` | where it runs; what it needs |
+//! | `fresh`, `apart` | whether it wants a virtual machine of its own; one for each of its machines |
 //!
 //! Any other key is an error that names the nearest known one.
 //!
@@ -69,6 +70,8 @@ pub struct Trial {
     pub needs: BTreeSet<Need>,
     /// Whether it wants a machine of its own in lane vm.
     pub fresh: bool,
+    /// Whether each of its machines is to be a virtual one in lane vm, with a NIC of its own on one wire.
+    pub apart: bool,
     /// What Compose would warn of.
     pub warnings: Vec<Diagnostic>,
 }
@@ -76,7 +79,7 @@ pub struct Trial {
 /// A trial's keys (see `TRIAL` for those of the first host).
 const TRIAL: &[&str] = &[
     "title", "group", "compose", "engine", "daemon", "host", "hosts", "lan", "listen", "expect", "steps",
-    "when", "needs", "fresh",
+    "when", "needs", "fresh", "apart",
 ];
 
 /// The keys of a further Docker host.
@@ -176,6 +179,7 @@ impl Reader<'_> {
             when: Field::of(root, "when").map(|f| when::read(f, out)).unwrap_or_default(),
             needs: Field::of(root, "needs").map(|f| when::needs(f, out)).unwrap_or_default(),
             fresh: Field::of(root, "fresh").and_then(|f| f.boolean(out)).unwrap_or(false),
+            apart: Field::of(root, "apart").and_then(|f| f.boolean(out)).unwrap_or(false),
             warnings: std::mem::take(&mut self.warnings),
         };
         if self.whole {

@@ -1,13 +1,14 @@
 //! What a machine does that was restored: it takes the time, and chance of its own.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::AsRawFd;
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::channel::Wake;
+use crate::channel::{Own, Wake};
 
 /// include/uapi/linux/random.h: RNDADDENTROPY, RNDRESEEDCRNG (4.17).
 const ADD: libc::c_ulong = 0x4008_5203;
@@ -21,6 +22,20 @@ struct Pool {
     entropy_count: libc::c_int,
     buf_size: libc::c_int,
     buf: [u8; 32],
+}
+
+/// Time and chance as they are here now.
+///
+/// # Errors
+/// Without /dev/urandom.
+#[expect(clippy::disallowed_methods, reason = "whether the clock is right is what is asked")]
+pub(super) fn own() -> io::Result<Own> {
+    let mut own = Own {
+        now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+        ..Own::default()
+    };
+    File::open("/dev/urandom")?.read_exact(&mut own.chance)?;
+    Ok(own)
 }
 
 /// Takes time and chance from the host.

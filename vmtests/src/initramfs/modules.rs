@@ -10,6 +10,7 @@ use liblzma::read::XzDecoder;
 use zstd::stream::read::Decoder;
 
 use super::elf;
+use crate::qemu::Extras;
 
 /// What plans and their rules need, and what the guest's port needs. What a kernel has built in, or has not, is not there.
 const WANTED: [&str; 63] = [
@@ -78,6 +79,12 @@ const WANTED: [&str; 63] = [
     "ip6t_REJECT",
 ];
 
+/// What a NIC needs, and what a disk does.
+const NIC: &[&str] = &["virtio_net"];
+const DISK: &[&str] = &["virtio_blk", "ext4"];
+/// What iptables-legacy needs, which only a person calls.
+const SHELL: &[&str] = &["iptable_filter", "iptable_nat", "iptable_raw", "ip6table_filter", "ip6table_nat"];
+
 /// A module: its name, its code, decompressed, and what signs it.
 pub(super) struct Module {
     pub(super) name: String,
@@ -89,11 +96,16 @@ pub(super) struct Module {
 ///
 /// # Errors
 /// A folder or a file that cannot be read.
-pub(super) fn modules(folder: &Path) -> io::Result<Vec<Module>> {
+pub(super) fn modules(folder: &Path, extras: Extras) -> io::Result<Vec<Module>> {
     let mut paths = BTreeMap::new();
     find(&folder.join("kernel"), &mut paths)?;
     let mut loaded = Loaded { paths, seen: BTreeSet::new(), order: Vec::new() };
-    WANTED.iter().try_for_each(|name| loaded.take(&key(name)))?;
+    let more =
+        [(extras.nic, NIC), (extras.disk, DISK), (extras.shell, SHELL)].into_iter().filter(|(has, _)| *has);
+    WANTED
+        .iter()
+        .chain(more.flat_map(|(_, modules)| modules))
+        .try_for_each(|name| loaded.take(&key(name)))?;
     Ok(loaded.order)
 }
 

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use seatrial_core::topology::trial::{Lane, Trial};
 
+use super::apart::Apart;
 use super::vm::{Elsewhere, Lost};
 use super::{LaneMissing, Means, Ran, on, spread};
 use crate::kernels::{self, Kernel};
-use crate::qemu::{Accel, Boot, Kit, Origin, kvm_may_run};
+use crate::qemu::{Accel, Boot, Extras, Kit, Origin, kvm_may_run};
 use crate::report::{Column, Machine, Up};
 
 /// How long a machine that the processor itself runs may take to come up, before it is taken for one that hangs.
@@ -58,10 +59,10 @@ pub(super) fn run(trials: &[Trial], means: &Means) -> Result<Vec<(Column, Served
 }
 
 /// What carries machines out, and why it is not the processor.
-type Chosen = (Accel, Option<String>);
+pub(super) type Chosen = (Accel, Option<String>);
 
 /// What was asked for; where nobody asks, the processor, once a first kernel has come up on it.
-fn choose(kernels: &[Kernel], means: &Means) -> Chosen {
+pub(super) fn choose(kernels: &[Kernel], means: &Means) -> Chosen {
     if let Some(accel) = means.accel {
         return (accel, None);
     }
@@ -82,7 +83,7 @@ fn choose(kernels: &[Kernel], means: &Means) -> Chosen {
     }
 }
 
-fn boot<'a>(kernel: &'a Kernel, accel: Accel, means: &'a Means) -> Boot<'a> {
+pub(super) fn boot<'a>(kernel: &'a Kernel, accel: Accel, means: &'a Means) -> Boot<'a> {
     Boot {
         kernel,
         program: &means.program,
@@ -90,6 +91,7 @@ fn boot<'a>(kernel: &'a Kernel, accel: Accel, means: &'a Means) -> Boot<'a> {
         accel,
         keep: None,
         saved: means.saved.as_deref(),
+        extras: Extras::default(),
     }
 }
 
@@ -109,9 +111,16 @@ fn serve(trials: &[Trial], kernel: &Kernel, (accel, no_kvm): &Chosen, means: &Me
         }
     };
     let came = Instant::now();
-    let (first, mistakes) = (OnceLock::new(), Mutex::new(Vec::new()));
+    let (first, mistakes, wired) = (OnceLock::new(), Mutex::new(Vec::new()), OnceLock::new());
     let ran = spread(trials, means.jobs, |trial| {
-        let ran = if trial.fresh { alone(trial, &kit, &mistakes) } else { on(trial, &elsewhere) };
+        let ran = match trial {
+            Trial { apart: true, .. } => match wired.get_or_init(|| kit.wired().map_err(|e| e.to_string())) {
+                Ok(kit) => on(trial, &Apart::of(kit, &mistakes)),
+                Err(why) => lost(trial, &kit, why.clone(), &mistakes),
+            },
+            Trial { fresh: true, .. } => alone(trial, &kit, &mistakes),
+            Trial { .. } => on(trial, &elsewhere),
+        };
         let _ = first.set(began.elapsed());
         ran
     });
@@ -145,9 +154,12 @@ fn alone(trial: &Trial, kit: &Kit<'_>, mistakes: &Mutex<Vec<String>>) -> Ran {
             elsewhere.finish().err().into_iter().for_each(put);
             ran
         }
-        Err(why) => {
-            put(why.to_string());
-            on(trial, &Lost(kit.kernel()))
-        }
+        Err(why) => lost(trial, kit, why.to_string(), mistakes),
     }
+}
+
+/// A trial that has no machine, and why.
+fn lost(trial: &Trial, kit: &Kit<'_>, why: String, mistakes: &Mutex<Vec<String>>) -> Ran {
+    mistakes.lock().unwrap_or_else(PoisonError::into_inner).push(why);
+    on(trial, &Lost(kit.kernel()))
 }

@@ -114,7 +114,9 @@ fn came(expectation: &Expectation, answer: Answer) -> Came {
         (Answer::Failed(error), _) => (failed(&error), None),
         (Answer::Done, Expectation::Probe(..))
         | (Answer::Outcome(_), Expectation::Fact(..))
-        | (Answer::Observed(_), _) => (otherwise("the stage answered another question".to_owned()), None),
+        | (Answer::Observed(_) | Answer::Unheard(_), _) => {
+            (otherwise("the stage answered another question".to_owned()), None)
+        }
     }
 }
 
@@ -191,7 +193,8 @@ impl Voyage<'_> {
             let answer = self.stage.ask(Request::Fault(node.clone(), device.clone(), *fault));
             return match answer {
                 Ok(Answer::Failed(error)) | Err(error) => Err(failed(&error)),
-                Ok(Answer::Done | Answer::Outcome(_) | Answer::Observed(_) | Answer::Otherwise(_)) => Ok(()),
+                Ok(Answer::Done | Answer::Outcome(_) | Answer::Observed(_)) => Ok(()),
+                Ok(Answer::Otherwise(_) | Answer::Unheard(_)) => Ok(()),
             };
         }
         let refused = |got| Verdict::Failed { got, trace: Trace::default() };

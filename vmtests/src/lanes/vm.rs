@@ -31,7 +31,7 @@ impl Elsewhere {
     /// # Errors
     /// Why nothing came of it.
     pub(super) fn start(kit: &Kit<'_>) -> io::Result<Self> {
-        Ok(Self { machine: kit.start()?, kernel: kit.kernel() })
+        Ok(Self { machine: kit.start(None)?, kernel: kit.kernel() })
     }
 
     /// Ends the machine.
@@ -73,7 +73,7 @@ impl Ground for Elsewhere {
 
     fn set(&self, _: &Trial, plan: &Plan) -> Result<Box<dyn Standing + '_>, Error> {
         let stage = Remote { machine: &self.machine, number: self.machine.next_stage() };
-        stage.order(What::Set(plan.clone()), Duration::ZERO)?;
+        stage.order(What::Set { plan: plan.clone(), among: None }, Duration::ZERO)?;
         Ok(Box::new(stage))
     }
 }

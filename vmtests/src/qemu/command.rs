@@ -13,7 +13,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
-use super::Accel;
+use super::{Accel, Disk, Extras};
 use crate::channel::PORT;
 
 /// The emulator.
@@ -25,8 +25,8 @@ pub(super) const MEMORY: u64 = 1 << 30;
 /// thirds of all its work.
 pub(super) const APPEND: &str = "console=ttyS0 panic=-1 cryptomgr.notests loglevel=5 norandmaps";
 
-/// What every machine has: q35, as it is where nothing needs more.
-pub(super) fn hardware(accel: Accel) -> Vec<String> {
+/// What a machine has: q35, as it is where nothing needs more; and a NIC, where it is on a wire.
+pub(super) fn hardware(accel: Accel, Extras { nic, .. }: Extras) -> Vec<String> {
     let machine = format!("q35,accel={}", accel.as_str());
     let port = format!("virtserialport,chardev=port,name={PORT}");
     let memory = (MEMORY >> 20).to_string();
@@ -36,6 +36,8 @@ pub(super) fn hardware(accel: Accel) -> Vec<String> {
         &["-chardev", "file,id=console,path=/proc/self/fd/1", "-serial", "chardev:console"],
         &["-device", "virtio-serial-pci", "-device", "virtio-rng-pci"],
         &["-chardev", "socket,id=port,fd=0", "-device", &port],
+        // No ROM: it boots from none.
+        if nic { &["-device", "virtio-net-pci,netdev=wire,romfile="] } else { &[] },
     ]
     .concat()
     .into_iter()
@@ -50,17 +52,35 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// A machine with a port and a console.
-    pub(super) fn new(accel: Accel, port: OwnedFd, output: io::PipeWriter) -> io::Result<Self> {
-        let mut command = Command::new(QEMU);
-        command.args(hardware(accel)).stdin(port).stdout(output.try_clone()?).stderr(output);
-        Ok(Self { command, passed: Vec::new() })
+    /// A machine with a port and a console, and a NIC where there is a wire for it.
+    pub(super) fn new(
+        accel: Accel,
+        port: OwnedFd,
+        output: io::PipeWriter,
+        wire: Option<OwnedFd>,
+    ) -> io::Result<Self> {
+        let mut call = Self { command: Command::new(QEMU), passed: Vec::new() };
+        call.command.args(hardware(accel, Extras { nic: wire.is_some(), ..Extras::default() }));
+        if let Some(end) = wire {
+            let netdev = format!("dgram,id=wire,local.type=fd,local.str={}", call.pass(end));
+            call.command.args(["-netdev", &netdev]);
+        }
+        call.command.stdin(port).stdout(output.try_clone()?).stderr(output);
+        Ok(call)
     }
 
     /// What it boots.
     pub(super) fn boot(&mut self, kernel: File, initramfs: File) {
         let (kernel, initramfs) = (path(self.pass(kernel)), path(self.pass(initramfs)));
         self.command.args(["-kernel", &kernel, "-initrd", &initramfs, "-append", APPEND]);
+    }
+
+    /// It has a disk. A comma in a name is written twice (man 1 qemu-system).
+    pub(super) fn disk(&mut self, disk: &Disk) {
+        let path = disk.path.display().to_string().replace(',', ",,");
+        let readonly = if disk.writable { "off" } else { "on" };
+        let drive = format!("if=none,id=disk,format=raw,readonly={readonly},file={path}");
+        self.command.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=disk"]);
     }
 
     /// Its memory is in a file: a machine to be saved writes to it, others have what they write for themselves.

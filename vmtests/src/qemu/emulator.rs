@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub(super) console: Mutex<Console>,
     /// Who waits for an answer about which stage; no more where the guest has gone.
     pub(super) waiting: Mutex<Option<BTreeMap<u64, Sender<Said>>>>,
+    /// Who waits for what a program writes, and for its end.
+    pub(super) program: Mutex<Option<Sender<Word>>>,
 }
 
 impl Shared {
@@ -70,10 +72,14 @@ impl Shared {
                     // Nobody waits any more for what came too late.
                     let _ = waiting.map(|waiting| waiting.send(said));
                 }
+                Ok(word @ (Word::Output(_) | Word::Ended(_))) => {
+                    lock(&self.program).iter().for_each(|waits| drop(waits.send(word.clone())));
+                }
                 Err(_) => break,
             }
         }
         *lock(&self.waiting) = None;
+        *lock(&self.program) = None;
     }
 
     /// What the console says.

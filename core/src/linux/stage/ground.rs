@@ -54,6 +54,8 @@ pub(super) struct Ground {
     daemon: Option<Running>,
     /// How many questions have been asked: the number of the last.
     asked: u64,
+    /// Devices and addresses of machines on other stages of the same wire, where there are others.
+    beyond: Option<Vec<Item>>,
 }
 
 /// A node that runs.

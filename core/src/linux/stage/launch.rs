@@ -15,7 +15,9 @@ use crate::linux::machine::path;
 use crate::linux::observe::Observed;
 use crate::linux::order::Numbered;
 use crate::linux::request::{Answer, Request};
+use crate::linux::space::Space;
 use crate::plan::{Item, Namespace, Object, Plan, PlanOp};
+use crate::probe::NsKind;
 
 /// How a stage is launched.
 #[derive(Debug)]
@@ -106,6 +108,14 @@ impl Stage {
         format!("/proc/{}/root", self.process.id()).into()
     }
 
+    /// The network namespace it is in: what leads out of it is put there.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn network(&self) -> io::Result<Space> {
+        Space::open(NsKind::Network, &self.process.id().to_string())
+    }
+
     /// Has something done that is answered by no more than that it is.
     ///
     /// # Errors
@@ -134,7 +144,9 @@ impl Stage {
         match self.ask(Request::Observe(settings.collect()))? {
             Answer::Failed(error) => Err(error),
             Answer::Observed(observed) => Ok(*observed),
-            other @ (Answer::Done | Answer::Outcome(_) | Answer::Otherwise(_)) => Err(unasked(&other)),
+            other @ (Answer::Done | Answer::Outcome(_) | Answer::Otherwise(_) | Answer::Unheard(_)) => {
+                Err(unasked(&other))
+            }
         }
     }
 
@@ -188,7 +200,10 @@ impl Stage {
         match self.ask(request)? {
             Answer::Failed(error) => Err(error),
             Answer::Done => Ok(()),
-            other @ (Answer::Outcome(_) | Answer::Observed(_) | Answer::Otherwise(_)) => Err(unasked(&other)),
+            other
+            @ (Answer::Outcome(_) | Answer::Observed(_) | Answer::Otherwise(_) | Answer::Unheard(_)) => {
+                Err(unasked(&other))
+            }
         }
     }
 

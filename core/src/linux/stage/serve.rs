@@ -69,7 +69,7 @@ async fn answer(ground: &Rc<Mutex<Ground>>, door: &Door, request: Request) -> An
         Request::Ask(probe) => {
             let asked = ground.lock().await.asking(&probe);
             match asked {
-                Ok(asking) => asking.outcome().await.map(Answer::Outcome),
+                Ok(asking) => asking.answer().await,
                 Err(error) => Err(error),
             }
         }
@@ -80,6 +80,11 @@ async fn answer(ground: &Rc<Mutex<Ground>>, door: &Door, request: Request) -> An
         Request::Observe(settings) => {
             ground.lock().await.observed(settings).map(|observed| Answer::Observed(Box::new(observed)))
         }
+        Request::Among(among) => {
+            ground.lock().await.be_among(among);
+            Ok(Answer::Done)
+        }
+        Request::Heard(nonce) => Ok(ground.lock().await.heard(nonce)),
         Request::WaitMs(ms) => {
             tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
             Ok(Answer::Done)

@@ -7,6 +7,7 @@ use crate::addr::MacAddr;
 use crate::linux::Error;
 use crate::linux::echo::Echoes;
 use crate::linux::order::{Order, Reply};
+use crate::linux::request::{Among, Answer};
 use crate::linux::stage::agent::Agent;
 use crate::probe::{Ask, Outcome, Probe, Target};
 use crate::topology::NodeName;
@@ -19,6 +20,8 @@ pub(in crate::linux::stage) struct Asking {
     via: Option<MacAddr>,
     /// Who could answer an echo, and what they saw.
     echoes: Vec<(NodeName, Rc<Echoes>)>,
+    /// Whether nobody on another stage could.
+    alone: bool,
 }
 
 impl Ground {
@@ -38,7 +41,19 @@ impl Ground {
             Ask::Echo => self.hearers(),
             Ask::Port(..) => Vec::new(),
         };
-        Ok(Asking { agent, nonce: self.asked, probe: probe.clone(), via, echoes })
+        let alone = self.beyond.is_none();
+        Ok(Asking { agent, nonce: self.asked, probe: probe.clone(), via, echoes, alone })
+    }
+
+    /// Knows of other stages from now on.
+    pub(in crate::linux::stage) fn be_among(&mut self, Among { asked, beyond }: Among) {
+        self.asked = asked;
+        self.beyond = Some(beyond);
+    }
+
+    /// Whether another stage's echo request was delivered here, and where.
+    pub(in crate::linux::stage) fn heard(&self, nonce: u64) -> Answer {
+        seen(&self.hearers(), nonce).map_or(Answer::Unheard(nonce), Answer::Outcome)
     }
 
     /// The nodes that have a network namespace of their own: one that is shared answers as whose it is.
@@ -58,8 +73,8 @@ impl Asking {
     ///
     /// # Errors
     /// Where whoever asks cannot.
-    pub(in crate::linux::stage) async fn outcome(self) -> Result<Outcome, Error> {
-        let Self { agent, nonce, probe, via, echoes } = self;
+    pub(in crate::linux::stage) async fn answer(self) -> Result<Answer, Error> {
+        let Self { agent, nonce, probe, via, echoes, alone } = self;
         let echo = matches!(probe.ask, Ask::Echo);
         let outcome = match agent.order(Order::Ask { nonce, probe, via }).await? {
             Reply::Outcome(outcome) => outcome,
@@ -68,12 +83,21 @@ impl Asking {
             }
         };
         if !(echo && matches!(outcome, Outcome::Reaches { .. })) {
-            return Ok(outcome);
+            return Ok(Answer::Outcome(outcome));
         }
-        let saw = echoes.iter().find_map(|(node, echoes)| Some((node, echoes.seen(nonce)?)));
-        let (node, from) = saw.ok_or_else(|| {
-            Error::words("find", "who answered an echo", "the request was seen in no namespace")
-        })?;
-        Ok(Outcome::Reaches { node: node.clone(), port: None, from: Some(from) })
+        match seen(&echoes, nonce) {
+            Some(outcome) => Ok(Answer::Outcome(outcome)),
+            None if alone => {
+                let why = "the request was seen in no namespace";
+                Err(Error::words("find", "who answered an echo", why))
+            }
+            None => Ok(Answer::Unheard(nonce)),
+        }
     }
+}
+
+/// What came of an echo request that was delivered to one of these.
+fn seen(echoes: &[(NodeName, Rc<Echoes>)], nonce: u64) -> Option<Outcome> {
+    let (node, from) = echoes.iter().find_map(|(node, echoes)| Some((node, echoes.seen(nonce)?)))?;
+    Some(Outcome::Reaches { node: node.clone(), port: None, from: Some(from) })
 }

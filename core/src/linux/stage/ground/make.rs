@@ -22,6 +22,11 @@ impl Ground {
     pub(super) async fn add(&mut self, ns: &NsName, object: &Object) -> Result<(), Error> {
         match object {
             Object::Namespace(namespace) => self.make_namespace(ns, namespace),
+            Object::Link(link) if self.leads_out(link) => {
+                self.net(ns)?.adopt(link)?;
+                self.note(ns, object);
+                Ok(())
+            }
             Object::Link(_)
             | Object::BridgePort(_)
             | Object::Address(_)

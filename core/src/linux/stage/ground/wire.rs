@@ -115,9 +115,20 @@ impl Ground {
         to.1.mac
     }
 
+    /// Whether a cable leads to another stage.
+    pub(super) fn leads_out(&self, link: &Link) -> bool {
+        let LinkKind::Veth(peer) = &link.kind else { return false };
+        self.beyond.is_some() && !self.nets.contains_key(&peer.ns)
+    }
+
+    /// Devices and addresses, those of other stages behind this one's.
+    fn all(&self) -> impl Iterator<Item = &Item> {
+        self.standing.iter().chain(self.beyond.iter().flatten())
+    }
+
     /// The cables that lead to a switch elsewhere.
     fn plugged(&self) -> impl Iterator<Item = (&NsName, &Link, &Peer)> {
-        self.standing.iter().filter_map(|item| {
+        self.all().filter_map(|item| {
             let Object::Link(link) = &item.object else { return None };
             let LinkKind::Veth(peer) = &link.kind else { return None };
             peer.master.is_some().then_some((&item.ns, link, peer))
@@ -125,7 +136,7 @@ impl Ground {
     }
 
     fn has(&self, ns: &NsName, device: &IfName, target: IpAddr) -> bool {
-        self.standing.iter().any(|item| {
+        self.all().any(|item| {
             item.ns == *ns
                 && matches!(&item.object, Object::Address(a) if a.link == *device && a.net.addr() == target)
         })
