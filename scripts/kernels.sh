@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches Debian's cloud kernels, for lane vm: scripts/kernels.sh [--dir FOLDER] [VERSION…]
+# Fetches Debian's cloud kernels, for lane vm: scripts/kernels.sh [--dir FOLDER] [--flavour amd64] [VERSION…]
 #
 # Packages come with apt, verified by apt, into a folder of their own: the system's sources and packages stay as they are.
 # Without a VERSION all are fetched. What the mirror does not have is named, and the rest goes on.
@@ -14,6 +14,12 @@ die() { printf 'kernels: %s\n' "$*" >&2; exit 1; }
 folder=${SEATRIAL_KERNELS:-${XDG_CACHE_HOME:-$HOME/.cache}/seatrial/kernels}
 if [ "${1:-}" = --dir ]; then
     folder=${2:?"--dir needs a folder"}
+    shift 2
+fi
+# Those for any machine have what the cloud's leave out, 9p for one.
+flavour=cloud-amd64
+if [ "${1:-}" = --flavour ]; then
+    flavour=${2:?"--flavour needs a name"}
     shift 2
 fi
 read -ra wanted <<<"${*:-$known}"
@@ -59,8 +65,8 @@ apt-get "${options[@]}" -q=2 update || say "some of the lists could not be fetch
 
 # The newest image package of a version: `linux-image-6.1.0-37-cloud-amd64`.
 image_of() {
-    apt-cache "${options[@]}" search --names-only "^linux-image-[0-9].*-cloud-amd64$" |
-        awk '{print $1}' | grep -E "^linux-image-${1/./\\.}[.-]" | sort -V | tail -n 1
+    apt-cache "${options[@]}" search --names-only "^linux-image-[0-9].*-$flavour$" |
+        awk '{print $1}' | grep -E "^linux-image-${1/./\\.}[.-]" | grep -vE -- "-(cloud|rt)-${flavour}$" | sort -V | tail -n 1
 }
 
 # The packages that hold an image and its modules: since 7.x the image is a package of dependencies.
