@@ -23,4 +23,5 @@ pub mod linux;
 pub mod plan;
 pub mod probe;
 pub mod rules;
+pub mod snapshot;
 pub mod topology;

@@ -44,6 +44,7 @@ mod wire;
 pub use change::Refused;
 pub use listing::{ListedNetwork, ListedPort};
 pub use planner::{Planner, machines, plan};
+pub(crate) use wire::{WIRE, bare, machine, plugged, stranger, switch};
 
 /// A namespace's name: that of the node it was made for, or `wire` for the switch between the machines.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -7,6 +7,7 @@
 //! * `node`: namespaces of other kinds and whoever is in them; `proc`: what /proc shows of them; `mounts`, `life`,
 //!   `socket`: what that means.
 //! * `order`: objects stand after what they need.
+//! * [`host`]: a whole Docker host, as it is found.
 //! * [`differ`]: what tells a plan from what is seen. [`adds`]: the list of what the kernel adds.
 //!
 //! What asks the kernel is here; what makes objects of its answers is pure.
@@ -27,6 +28,7 @@ mod address;
 pub mod adds;
 mod device;
 pub mod differ;
+pub mod host;
 mod life;
 mod mounts;
 mod neighbour;
@@ -52,6 +54,8 @@ pub struct View<'a> {
     pub settings: Vec<(NsName, String)>,
     /// The nodes.
     pub nodes: Vec<First>,
+    /// Whether devices that lead elsewhere, or that no plan has, are taken for cables into switches of the wire.
+    pub wired: bool,
 }
 
 /// A node's first process.
@@ -104,7 +108,7 @@ pub fn observe(view: &View<'_>) -> Result<Observed, Error> {
     }
     let told = nets.iter().map(|net| Ok((net.name().clone(), net.told(&nets)?)));
     let told = told.collect::<Result<Vec<_>, Error>>()?;
-    network::objects(&told, &mut seen);
+    network::objects(&told, view.wired, &mut seen);
     for (ns, space) in view.of(NsKind::Network) {
         let keys = settings::keys(seen.devices(ns), view.asked(ns, true));
         seen.settings(ns, sysctl::read(space, ns.as_str(), &keys)?);

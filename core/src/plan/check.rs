@@ -15,6 +15,8 @@ mod links;
 mod rulesets;
 mod sockets;
 
+pub(crate) use sockets::clash;
+
 /// One thing that no kernel could make, or that cannot be meant.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct Fault {

@@ -13,7 +13,7 @@ use crate::probe::NsKind;
 use crate::topology::{Host, LanMachine, NodeName, RouteSpec, Topology};
 
 /// The namespace of the switches.
-pub(super) const WIRE: &str = "wire";
+pub(crate) const WIRE: &str = "wire";
 
 /// The wire and every machine on it, before any Engine starts.
 pub(super) fn items(topology: &Topology) -> Vec<Item> {
@@ -23,13 +23,13 @@ pub(super) fn items(topology: &Topology) -> Vec<Item> {
         items.extend(machine(&host.name, &host_files(host)));
         items.extend(forwarding(host));
         for (device, addresses) in &host.machine.interfaces {
-            items.extend(cables.plug(&host.name, device, addresses));
+            items.extend(cables.plug(&host.name, device, device, addresses));
         }
         items.extend(routes(&host.name, &host.machine.routes));
     }
     for lan in &topology.lan {
         items.extend(machine(&lan.name, &lan_files(lan)));
-        items.extend(cables.plug(&lan.name, &IfName::eth0(), &lan.addresses));
+        items.extend(cables.plug(&lan.name, &IfName::eth0(), &IfName::eth0(), &lan.addresses));
         items.extend(routes(&lan.name, &lan.routes));
     }
     items.extend(cables.plugged.into_iter().map(|end| item(WIRE, Object::Up(end))));
@@ -69,20 +69,52 @@ fn switches(topology: &Topology) -> Vec<Item> {
         .flat_map(|h| h.machine.interfaces.keys().filter(|name| **name != IfName::lo()).cloned())
         .chain([IfName::eth0()])
         .collect();
-    let mut items = vec![
-        item(WIRE, Object::Namespace(Namespace::Network)),
-        sysctl(WIRE, "net.ipv6.conf.default.disable_ipv6", "1"),
-    ];
-    for device in devices {
-        let mac = Some(Seed::of(&["switch", device.as_str()]).mac());
-        let link = Link { name: device.clone(), kind: LinkKind::Bridge, mac, mtu: None, master: None };
-        items.extend([item(WIRE, Object::Link(link)), item(WIRE, Object::Up(device))]);
+    let mut items = Vec::from(bare());
+    items.extend(devices.into_iter().flat_map(switch));
+    items
+}
+
+/// The switch that a device is plugged into, and that has its name.
+pub(crate) fn switch(device: IfName) -> [Item; 2] {
+    let mac = Some(Seed::of(&["switch", device.as_str()]).mac());
+    let link = Link { name: device.clone(), kind: LinkKind::Bridge, mac, mtu: None, master: None };
+    [item(WIRE, Object::Link(link)), item(WIRE, Object::Up(device))]
+}
+
+/// The wire, with nothing plugged in.
+pub(crate) fn bare() -> [Item; 2] {
+    let quiet = sysctl(WIRE, "net.ipv6.conf.default.disable_ipv6", "1");
+    [item(WIRE, Object::Namespace(Namespace::Network)), quiet]
+}
+
+/// The switch that a device of a namespace leads to which nobody planned: of the host's own it has the device's name.
+pub(crate) fn switch_of(ns: &NsName, device: &IfName) -> IfName {
+    if ns.as_str() == NodeName::host().as_str() {
+        return device.clone();
     }
+    Seed::of(&["switch", ns.as_str(), device.as_str()]).if_name("s", 12)
+}
+
+/// The end in the wire of such a device's cable.
+pub(crate) fn plugged(ns: &NsName, device: &IfName) -> Peer {
+    let end = Seed::of(&["cable", ns.as_str(), device.as_str()]);
+    let name = format!("{ns}.{device}").parse().unwrap_or_else(|_| end.if_name("w", 12));
+    let master = Some(switch_of(ns, device));
+    Peer { ns: NsName::from(WIRE), name, mac: Some(end.mac()), mtu: None, master }
+}
+
+/// A machine that is plugged into a switch which stands already.
+pub(crate) fn stranger(lan: &LanMachine, switch: &IfName) -> Vec<Item> {
+    let mut cables = Cables::default();
+    let mut items = machine(&lan.name, &lan_files(lan));
+    items.extend(cables.plug(&lan.name, &IfName::eth0(), switch, &lan.addresses));
+    items.extend(routes(&lan.name, &lan.routes));
+    items.extend(cables.plugged.into_iter().map(|end| item(WIRE, Object::Up(end))));
     items
 }
 
 /// A machine: its own namespace of every kind, loopback, files, and the process that stands for it.
-fn machine(name: &NodeName, files: &[(&str, String)]) -> Vec<Item> {
+pub(crate) fn machine(name: &NodeName, files: &[(&str, String)]) -> Vec<Item> {
     let ns = name.as_str();
     let whole = IdMap { inside: 0, outside: 0, count: u32::MAX };
     let namespaces = [
@@ -161,7 +193,7 @@ struct Cables {
 }
 
 impl Cables {
-    fn plug(&mut self, node: &NodeName, device: &IfName, addresses: &[IpNet]) -> Vec<Item> {
+    fn plug(&mut self, node: &NodeName, device: &IfName, switch: &IfName, addresses: &[IpNet]) -> Vec<Item> {
         let ns = node.as_str();
         let addresses = addresses.iter().map(|net| item(ns, Object::Address(address(device, *net))));
         if *device == IfName::lo() {
@@ -172,7 +204,7 @@ impl Cables {
             name: self.name(node, device),
             mac: Some(Seed::of(&["cable", ns, device.as_str()]).mac()),
             mtu: None,
-            master: Some(device.clone()),
+            master: Some(switch.clone()),
         };
         let mac = Some(machine_mac(node, device));
         let link = Link { name: device.clone(), kind: LinkKind::Veth(peer), mac, mtu: None, master: None };

@@ -53,6 +53,25 @@ pub(super) enum Kind {
     Other(String),
 }
 
+/// What `ip link` says no kind of.
+const HARDWARE: &str = "hardware";
+
+impl Kind {
+    /// Whether it leads to others by nature.
+    pub(super) fn is_cable(&self) -> bool {
+        match self {
+            Self::Veth => true,
+            Self::Other(kind) => kind == HARDWARE,
+            Self::Loopback
+            | Self::Bridge
+            | Self::Macvlan(_)
+            | Self::Ipvlan(..)
+            | Self::Vlan(_)
+            | Self::Dummy => false,
+        }
+    }
+}
+
 /// Reads a message; its name where that is none a plan could have.
 pub(super) fn device(message: &LinkMessage) -> Result<Device, String> {
     let name =
@@ -97,7 +116,7 @@ fn kind(message: &LinkMessage) -> Kind {
     let data = info.iter().find_map(|i| if let LinkInfo::Data(data) = i { Some(data) } else { None });
     let Some(kind) = info.iter().find_map(|i| if let LinkInfo::Kind(kind) = i { Some(kind) } else { None })
     else {
-        return Kind::Other("hardware".to_owned());
+        return Kind::Other(HARDWARE.to_owned());
     };
     let known = match (kind, data) {
         (InfoKind::Bridge, _) => Some(Kind::Bridge),

@@ -9,11 +9,11 @@ use super::device::{Device, Far, Kind, device};
 use super::{Seen, address, neighbour, route, rule};
 use crate::addr::IfName;
 use crate::linux::net::Told;
-use crate::plan::{BridgePort, Link, LinkKind, NsName, Object, Parent, Peer};
+use crate::plan::{BridgePort, Link, LinkKind, NsName, Object, Parent, Peer, plugged};
 
 /// The objects of all namespaces, and what no plan could have. Ends of one cable, and devices and their parents, are
-/// brought together where both namespaces are among them.
-pub(super) fn objects(told: &[(NsName, Told)], seen: &mut Seen) {
+/// brought together where both namespaces are among them; what leads elsewhere is `wired`, where that is wanted.
+pub(super) fn objects(told: &[(NsName, Told)], wired: bool, seen: &mut Seen) {
     let mut all = BTreeMap::new();
     for (ns, told) in told {
         let mut devices = BTreeMap::new();
@@ -28,7 +28,7 @@ pub(super) fn objects(told: &[(NsName, Told)], seen: &mut Seen) {
     for (ns, told) in told {
         let Some(place) = all.get(ns) else { continue };
         for device in place.devices.values() {
-            seen.device(ns, device, &all);
+            seen.device(ns, device, &all, wired);
         }
         let name = |index: u32| place.devices.get(&index).map(|device| device.name.clone());
         // Of its addresses IPv6 tells the widest first, and of those of a scope the one that came last (ipv6_link_dev_addr).
@@ -61,9 +61,19 @@ impl Seen {
         }
     }
 
-    fn device(&mut self, ns: &NsName, device: &Device, all: &BTreeMap<&NsName, Place<'_>>) {
+    fn device(&mut self, ns: &NsName, device: &Device, all: &BTreeMap<&NsName, Place<'_>>, wired: bool) {
         match link(ns, device, all) {
             Ok(link) => link.into_iter().for_each(|link| self.item(ns, Object::Link(link))),
+            Err(why) if wired => {
+                if !device.kind.is_cable() {
+                    let taken = "it is taken for a cable to a switch of its own";
+                    self.unknown(ns, format!("device {}: {why}; {taken}", device.name));
+                }
+                let kind = LinkKind::Veth(plugged(ns, &device.name));
+                let master = master(ns, device, all).unwrap_or(None);
+                let Device { name, mac, mtu, .. } = device.clone();
+                self.item(ns, Object::Link(Link { name, kind, mac, mtu, master }));
+            }
             Err(why) => self.unknown(ns, format!("device {}: {why}", device.name)),
         }
         // A port with both settings off is as it was born.

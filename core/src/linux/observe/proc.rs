@@ -74,6 +74,6 @@ pub(super) fn holders(nodes: &BTreeMap<u64, NodeName>) -> io::Result<BTreeMap<u6
 }
 
 /// The number in `socket:[4026]`.
-fn socket(link: &Path) -> Option<u64> {
+pub(super) fn socket(link: &Path) -> Option<u64> {
     link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }

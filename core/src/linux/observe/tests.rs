@@ -47,7 +47,7 @@ fn end(index: u32, name: &str, there: u32, number: Option<i32>) -> LinkMessage {
 
 fn told_of(told: &[(NsName, Told)]) -> (Vec<Item>, Vec<Unknown>) {
     let mut seen = Seen::default();
-    objects(told, &mut seen);
+    objects(told, false, &mut seen);
     (seen.items, seen.unknown)
 }
 

@@ -15,7 +15,7 @@ struct Bound {
 
 /// Whether the kernel would answer EADDRINUSE to two sockets of one port (man 2 bind;
 /// net/ipv4/inet_connection_sock.c).
-fn clash(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
+pub(crate) fn clash(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
     match (a, b) {
         (None, _) | (_, None) => true,
         (Some(a), Some(b)) => {

@@ -42,7 +42,7 @@ impl Ground {
             pid: actor.node.pid(),
         };
         let nodes = self.nodes.values().map(first).collect();
-        observe(&View { spaces, settings, nodes })
+        observe(&View { spaces, settings, nodes, wired: false })
     }
 
     /// The namespaces of a node: first the stage's own of users, from which there is a right to all others, and that of
