@@ -8,7 +8,7 @@
 
 mod cache;
 mod channel;
-mod docker;
+pub mod docker;
 pub mod engines;
 pub mod guest;
 mod initramfs;

@@ -55,7 +55,11 @@ impl Api {
         Ok(Self { runtime, docker })
     }
 
-    fn call<T>(
+    pub(super) const fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    pub(super) fn call<T>(
         &self,
         operation: &str,
         object: &str,
