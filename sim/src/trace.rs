@@ -21,6 +21,7 @@ mod flight;
 mod reason;
 mod said;
 mod text;
+mod way;
 
 /// Why a trace ends with a drop that nothing in it decided.
 pub const SILENCE: &str = "nothing came back before the deadline";

@@ -20,6 +20,7 @@ mod sign;
 mod words;
 
 use words::Words;
+pub(super) use words::replace;
 
 /// Which containers of a plan may be like others, by number.
 #[derive(Debug, Default)]

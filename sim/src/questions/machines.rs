@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use seatrial_core::addr::IfName;
 use seatrial_core::plan::{LinkKind, NsName, Object, Plan};
 use seatrial_core::probe::{Ask, NsKind, Target};
 use seatrial_core::topology::NodeName;
@@ -12,7 +13,9 @@ pub(super) struct Machines {
     pub(super) nodes: Vec<NodeName>,
     containers: BTreeSet<NodeName>,
     network: BTreeMap<NodeName, NsName>,
-    addresses: BTreeMap<NsName, Vec<IpAddr>>,
+    addresses: BTreeMap<NsName, Vec<(IfName, IpAddr)>>,
+    /// Those of bridges: where a host meets its containers.
+    gateways: BTreeMap<NsName, Vec<(IfName, IpAddr)>>,
 }
 
 impl Machines {
@@ -22,6 +25,7 @@ impl Machines {
             containers: BTreeSet::new(),
             network: BTreeMap::new(),
             addresses: BTreeMap::new(),
+            gateways: BTreeMap::new(),
         };
         let bridges = bridges(plan);
         for item in &plan.items {
@@ -33,16 +37,31 @@ impl Machines {
             }
             if let Object::Address(address) = &item.object {
                 let addr = address.net.addr();
-                let outside = !addr.is_loopback() && !bridges.contains(&(&item.ns, address.link.as_str()));
-                let all = machines.addresses.entry(item.ns.clone()).or_default();
-                all.extend(outside.then_some(addr));
+                let bridge = bridges.contains(&(&item.ns, address.link.as_str()));
+                let of = if bridge { &mut machines.gateways } else { &mut machines.addresses };
+                let all = of.entry(item.ns.clone()).or_default();
+                all.extend(is_asked(addr).then(|| (address.link.clone(), addr)));
             }
         }
         machines
     }
 
-    fn addresses_of(&self, node: &NodeName) -> &[IpAddr] {
+    /// A node's addresses and the devices they are on; those of a host's bridges are not among them.
+    pub(super) fn homes(&self, node: &NodeName) -> &[(IfName, IpAddr)] {
         self.network.get(node).and_then(|ns| self.addresses.get(ns)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The addresses of a host's bridges.
+    pub(super) fn gateways(&self, node: &NodeName) -> &[(IfName, IpAddr)] {
+        self.network.get(node).and_then(|ns| self.gateways.get(ns)).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn is_container(&self, node: &NodeName) -> bool {
+        self.containers.contains(node)
+    }
+
+    fn addresses_of(&self, node: &NodeName) -> impl Iterator<Item = IpAddr> {
+        self.homes(node).iter().map(|(_, address)| *address)
     }
 
     /// Listeners by name and by address, an echo of nodes without one, and what is published, each once.
@@ -55,19 +74,19 @@ impl Machines {
                 targets.extend(self.by_name(node).map(|target| (node.clone(), target, *ask)));
                 let addresses = match address.filter(|a| !a.is_unspecified()) {
                     Some(address) => vec![address],
-                    None => self.addresses_of(node).to_vec(),
+                    None => self.addresses_of(node).collect(),
                 };
                 targets.extend(addresses.into_iter().map(|a| (node.clone(), Target::Address(a), *ask)));
             }
             if listeners.is_empty() {
                 targets.extend(self.by_name(node).map(|target| (node.clone(), target, Ask::Echo)));
-                let addresses = self.addresses_of(node).iter();
-                targets.extend(addresses.map(|a| (node.clone(), Target::Address(*a), Ask::Echo)));
+                let addresses = self.addresses_of(node);
+                targets.extend(addresses.map(|a| (node.clone(), Target::Address(a), Ask::Echo)));
             }
         }
         for (ns, address, ask) in published(plan) {
             let host = NodeName::from(ns.as_str());
-            let addresses = self.addresses_of(&host).iter().copied();
+            let addresses = self.addresses_of(&host);
             let same_family = addresses.filter(|a| a.is_ipv4() == address.is_ipv4());
             let public =
                 same_family.filter(|a| address.is_unspecified() || address.is_loopback() || *a == address);
@@ -92,6 +111,14 @@ impl Machines {
             }
             Target::Address(_) | Target::Name(_) => true,
         }
+    }
+}
+
+/// Whether others can ask an address: one that is its link's own means nothing without the link's name.
+const fn is_asked(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_loopback(),
+        IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
     }
 }
 
@@ -123,7 +150,7 @@ fn listeners(plan: &Plan) -> BTreeMap<&NodeName, Vec<(Option<IpAddr>, Ask)>> {
 }
 
 /// What the hosts publish: each address and port that Docker holds.
-fn published(plan: &Plan) -> Vec<(NsName, IpAddr, Ask)> {
+pub(super) fn published(plan: &Plan) -> Vec<(NsName, IpAddr, Ask)> {
     let held = plan.items.iter().filter_map(|item| {
         let (transport, listen) = if let Object::Proxy(proxy) = &item.object {
             (proxy.transport, proxy.listen)

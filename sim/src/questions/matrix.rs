@@ -200,13 +200,13 @@ pub(super) struct Decided {
     pub(super) ns: Option<NsName>,
     /// What probes have in common that were decided alike: the chain, the check.
     pub(super) class: String,
-    /// In words.
+    /// In words; of what was reached the way that led there, where that is asked for.
     pub(super) what: String,
 }
 
 impl Decided {
     /// The last drop or, where nothing was dropped, the last answer of a kernel.
-    fn by(outcome: &Outcome, trace: &Trace) -> Self {
+    pub(super) fn by(outcome: &Outcome, trace: &Trace) -> Self {
         let decided = Self::last(trace);
         match outcome {
             Outcome::UnknownName => decided.of_a_name(trace),

@@ -122,8 +122,18 @@ impl Told {
             let other = answer.node.and_then(|(side, word)| member(side)?.word(word));
             let node = other.map_or_else(|| node.clone(), |word| word.as_str().into());
             let seen = answer.from.and_then(|(side, word)| member(side)?.address(word));
-            return (Outcome::Reaches { node, port: *port, from: seen.or(*from) }, Decided::default());
+            let reached = Outcome::Reaches { node, port: *port, from: seen.or(*from) };
+            if decided.what.is_empty() {
+                return (reached, Decided::default());
+            }
+            return (reached, self.retold_words(answer, about).1);
         }
+        self.retold_words(answer, about)
+    }
+
+    /// The words of an answer, in the names of those who are asked about.
+    fn retold_words(&self, answer: &Answer, about: [Option<usize>; 2]) -> (Outcome, Decided) {
+        let Answer { outcome, decided, .. } = answer;
         let pairs = answer.about.into_iter().zip(about);
         let pairs = pairs.filter_map(|(one, other)| self.member(one).zip(self.member(other)));
         let pairs: Vec<(&Member, &Member)> =

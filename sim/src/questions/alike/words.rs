@@ -249,7 +249,7 @@ pub(super) fn destination_port(rule: &Rule) -> Option<(Transport, u16)> {
 }
 
 /// A text with some of its words replaced. A word of `address:port` is two.
-pub(super) fn replace(text: &str, with: &mut dyn FnMut(&str) -> Option<String>) -> String {
+pub(in crate::questions) fn replace(text: &str, with: &mut dyn FnMut(&str) -> Option<String>) -> String {
     let part = |c: char| c.is_alphanumeric() || "_.:-~".contains(c);
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
