@@ -17,41 +17,18 @@ captures=${SEATRIAL_CAPTURES:-$fixtures}
 say() { printf 'capture-docker: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
 
-# A root that may be written to and stays as it was: what is written goes into memory.
-layer() {
-    local lower=$1 at=$2
-    mkdir -p "$at/upper" "$at/work" "$3"
-    mount -t overlay overlay -o "lowerdir=$lower,upperdir=$at/upper,workdir=$at/work" "$3"
-}
+# shellcheck source=scripts/capture-docker/root.sh
+. "$here/capture-docker/root.sh"
 
 # In fresh namespaces: the engine's root becomes ours, with the client's root inside it.
 enter() {
-    local engine=$1 topology=${2%:*} result=$3 memory=$4 root flags=
+    local engine=$1 topology=${2%:*} result=$3 memory=$4 flags=
     [ "$2" = "$topology" ] || flags='--experimental --ip6tables'
-    root=$memory/root
-    mount --make-rprivate /
-    mount -t tmpfs tmpfs "$memory"
-    layer "$engines/$engine" "$memory/engine" "$root"
-    layer "$engines/28.5" "$memory/client" "$root/client"
-    mkdir -p "$root/old" "$root/topology" "$root/result" "$root/capture"
-    mount --bind "$fixtures/28.5/$topology" "$root/topology"
-    mount --bind "$result" "$root/result"
-    mount --bind "$here/capture-docker" "$root/capture"
-    mount -t proc proc "$root/proc"
-    mount -t sysfs sysfs "$root/sys"
-    mount --rbind /dev "$root/dev"
-    mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
-    mkdir -p "$root/var/lib/docker" "$root/var/lib/containerd"
-    for folder in run tmp var/lib/docker var/lib/containerd; do mount -t tmpfs tmpfs "$root/$folder"; done
-    # What the engine and its client share.
-    for folder in run tmp topology proc dev; do
-        mkdir -p "$root/client/$folder"
-        mount --rbind "$root/$folder" "$root/client/$folder"
-    done
-    cd "$root"
-    pivot_root . old
-    umount -l /old
-    export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+    make_root "$engine" "$memory"
+    share "$fixtures/28.5/$topology" topology
+    share "$result" result
+    share "$here/capture-docker" capture
+    leave_for
     exec bash /capture/inside.sh "$engine" "$flags"
 }
 
