@@ -21,6 +21,12 @@ Exit status:
   2  bad input or usage
   3  a lane that was asked for cannot run here, or cannot run all of a trial";
 
+const EXIT_STATUS_DIFF: &str = "\
+Exit status:
+  0  nothing differs
+  1  something does
+  2  bad input or usage";
+
 /// Says who can reach whom in a Docker network, by what path, and why not.
 #[derive(Debug, Parser)]
 #[command(name = "seatrial", version, after_help = EXIT_STATUS, max_term_width = 80)]
@@ -37,6 +43,10 @@ pub(crate) enum Command {
     Trace(Trace),
     /// Says who reaches whom, on which ports, and why not
     Matrix(Matrix),
+    /// Says what differs between two networks: who becomes reachable, who no longer is, who is reached otherwise
+    Diff(Diff),
+    /// Looks at this Docker host, and writes all that bears on who reaches whom to a file
+    Snapshot(Snapshot),
     /// Prints what the kernel is asked to make
     Plan(Plan),
     /// Brings a lab up: the same, alive in namespaces of your own
@@ -206,6 +216,40 @@ pub(crate) struct Matrix {
     pub(crate) options: InputOptions,
 }
 
+/// One of these must tell two networks apart: a second file, two Engines, a revision.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_STATUS_DIFF)]
+pub(crate) struct Diff {
+    /// What it was: a compose file, a trial file, or the folder of a compose project
+    pub(crate) before: PathBuf,
+    /// What it is; the same file where none is named
+    pub(crate) after: Option<PathBuf>,
+    /// Whose rules: one Engine for both, or one for each
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) engine: Vec<Engine>,
+    /// A revision of git to read the first from, and with a second one the other; else that is read from the working tree
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) rev: Vec<String>,
+    #[command(flatten)]
+    pub(crate) chance: Chance,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: DiffFormat,
+    #[command(flatten)]
+    pub(crate) project: ProjectOptions,
+}
+
+/// It changes nothing, and needs root.
+#[derive(Debug, Args)]
+pub(crate) struct Snapshot {
+    /// The file to write; standard output where none is named
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The Engine's socket: it is asked what containers are called
+    #[arg(long, value_name = "PATH", default_value = "/var/run/docker.sock")]
+    pub(crate) socket: PathBuf,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
     #[command(flatten)]
@@ -309,6 +353,17 @@ pub(crate) struct Input {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Reading")]
 pub(crate) struct InputOptions {
+    #[command(flatten)]
+    pub(crate) project: ProjectOptions,
+    /// Whose rules: a version such as 28.5 or 29
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) engine: Option<Engine>,
+}
+
+/// How a compose project is read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Reading")]
+pub(crate) struct ProjectOptions {
     /// A further compose file, merged over FILE; can be given several times
     #[arg(short = 'f', long = "file", value_name = "MORE")]
     pub(crate) more: Vec<PathBuf>,
@@ -321,9 +376,6 @@ pub(crate) struct InputOptions {
     /// A file of variables, in place of .env; can be given several times
     #[arg(long, value_name = "PATH")]
     pub(crate) env_file: Vec<PathBuf>,
-    /// Whose rules: a version such as 28.5 or 29
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) engine: Option<Engine>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -357,6 +409,19 @@ pub(crate) enum Format {
     Text,
     /// One JSON document
     Json,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiffFormat {
+    /// For a person
+    #[default]
+    Text,
+    /// One JSON document
+    Json,
+    /// For the comment of a merge request
+    Markdown,
+    /// JUnit's XML: a failure for each class of differences
+    Junit,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

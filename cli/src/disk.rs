@@ -6,11 +6,44 @@ use std::path::{Path, PathBuf};
 
 use seatrial_core::topology::files::Files;
 
+use crate::git::Revision;
+
 /// The deepest folder that is looked into for trials.
 const MAX_FOLDERS: usize = 32;
 
 /// This machine's files.
 pub(crate) struct Disk;
+
+/// Where a project is read from.
+pub(crate) enum Store {
+    /// As it is.
+    Disk,
+    /// As it was.
+    Revision(Revision),
+}
+
+impl Store {
+    pub(crate) fn files(&self) -> &dyn Files {
+        match self {
+            Self::Disk => &Disk,
+            Self::Revision(revision) => revision,
+        }
+    }
+
+    pub(crate) fn has_folder(&self, path: &Path) -> bool {
+        match self {
+            Self::Disk => path.is_dir(),
+            Self::Revision(revision) => revision.has_folder(path),
+        }
+    }
+
+    pub(crate) fn has_file(&self, path: &Path) -> bool {
+        match self {
+            Self::Disk => path.is_file(),
+            Self::Revision(revision) => revision.has_file(path),
+        }
+    }
+}
 
 impl Files for Disk {
     fn read(&self, path: &Path, limit: usize) -> io::Result<String> {

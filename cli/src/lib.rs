@@ -5,13 +5,16 @@ mod args;
 mod assumed;
 mod check;
 mod diagnostics;
+mod diff;
 mod disk;
 mod format;
+mod git;
 mod input;
 mod lab;
 mod matrix;
 mod output;
 mod plan;
+mod snapshot;
 mod style;
 mod trace;
 mod vmtests;
@@ -60,6 +63,8 @@ fn run(arguments: &Arguments) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Trace(args) => trace::run(args),
         Command::Matrix(args) => matrix::run(args),
+        Command::Diff(args) => diff::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Up(args) => lab::up(args),
         Command::Exec(args) => return lab::exec(args),

@@ -10,7 +10,7 @@ use seatrial_sim::world::Answer;
 use crate::args::{self, Format};
 use crate::assumed;
 use crate::diagnostics;
-use crate::input::{self, Subject};
+use crate::input;
 use crate::output::{Output, Refusal};
 use crate::style::{self, BAD, DOUBT, FAINT, GOOD, HEAD, pad, paint, width};
 
@@ -18,19 +18,17 @@ mod json;
 
 /// Asks every question of the matrix and prints the answers.
 pub(crate) fn run(args: &args::Matrix) -> Result<Output, Refusal> {
-    let (Subject { topology, warnings }, plan, world) =
-        input::world(&args.input, &args.options, &args.chance)?;
+    let (subject, plan, world) = input::world(&args.input, &args.options, &args.chance)?;
     let matrix = matrix::matrix(&plan, |probe| {
         let Answer { outcome, trace } = world.clone().probe(probe);
         (outcome, trace)
     });
     let columns = style::columns();
-    let engine = topology.hosts.first().map(|host| host.engine).unwrap_or_default();
     let out = match args.format {
-        Format::Text => render(&matrix, columns) + &assumed::text(&topology, columns),
-        Format::Json => json::render(&matrix, engine, &topology.assumed)?,
+        Format::Text => render(&matrix, columns) + &assumed::text(&subject.assumed, columns),
+        Format::Json => json::render(&matrix, subject.engine(), &subject.assumed)?,
     };
-    Ok(Output::answer(out).noting(&diagnostics::warnings(&warnings)))
+    Ok(Output::answer(out).noting(&diagnostics::warnings(&subject.warnings)))
 }
 
 /// The matrix as a table for a person.

@@ -2,32 +2,33 @@
 
 use seatrial_core::addr::Family;
 use seatrial_core::diagnostic::{At, Diagnostic, Diagnostics};
-use seatrial_core::plan::{self, NsName, Object, Plan};
+use seatrial_core::plan::{NsName, Object, Plan};
 use seatrial_core::rules::{Backend, Ruleset, iptables, nft};
-use seatrial_core::topology::{Host, Topology};
+use seatrial_core::topology::Host;
 
 use crate::args::{self, PlanFormat};
 use crate::assumed;
 use crate::diagnostics;
 use crate::format::json;
-use crate::input::{self, Subject};
+use crate::input::{self, Network, Subject};
 use crate::output::{Output, Refusal};
 
 /// Plans a project and prints all of it, or one namespace.
 pub(crate) fn run(args: &args::Plan) -> Result<Output, Refusal> {
-    let Subject { topology, warnings } = input::subject(&args.input, &args.options)?;
-    let plan = plan::plan(&topology)?;
+    let subject = input::subject(&args.input, &args.options)?;
+    let plan = subject.plan()?;
+    let assumed = &subject.assumed;
     let ns = args.ns.as_deref().map(|name| namespace(&plan, name)).transpose()?;
     let output = match args.format {
-        PlanFormat::Shell => shell(&topology, only(plan, ns.as_ref())),
+        PlanFormat::Shell => shell(&subject, only(plan, ns.as_ref())),
         PlanFormat::Json => {
-            Output::answer(json::pretty(&only(plan, ns.as_ref()))?).noting(&assumed::note(&topology))
+            Output::answer(json::pretty(&only(plan, ns.as_ref()))?).noting(&assumed::note(assumed))
         }
-        PlanFormat::IptablesSave => iptables_save(&topology, &plan, ns, Family::V4),
-        PlanFormat::Ip6tablesSave => iptables_save(&topology, &plan, ns, Family::V6),
-        PlanFormat::Nft => nft_list(&topology, &plan, ns)?,
+        PlanFormat::IptablesSave => iptables_save(assumed, &plan, ns, Family::V4),
+        PlanFormat::Ip6tablesSave => iptables_save(assumed, &plan, ns, Family::V6),
+        PlanFormat::Nft => nft_list(assumed, &plan, ns)?,
     };
-    Ok(output.noting(&diagnostics::warnings(&warnings)))
+    Ok(output.noting(&diagnostics::warnings(&subject.warnings)))
 }
 
 /// The namespace of a name, where the plan has it.
@@ -48,29 +49,35 @@ fn only(mut plan: Plan, ns: Option<&NsName>) -> Plan {
     plan
 }
 
-fn shell(topology: &Topology, plan: Plan) -> Output {
+fn shell(subject: &Subject, plan: Plan) -> Output {
     let engine = |host: &Host| {
         let engine = host.engine;
         format!("# {}: Docker Engine {engine}, {}\n", host.name, engine.evidence())
     };
-    let engines: String = topology.hosts.iter().map(engine).collect();
-    let assumed: String = topology.assumed.iter().map(|what| format!("# assumed: {what}\n")).collect();
+    let engines: String = match &subject.network {
+        Network::Planned(topology) => topology.hosts.iter().map(engine).collect(),
+        Network::Found { .. } => {
+            let (engine, evidence) = subject.engine();
+            format!("# host: Docker Engine {engine}, {evidence}\n")
+        }
+    };
+    let assumed: String = subject.assumed.iter().map(|what| format!("# assumed: {what}\n")).collect();
     Output::answer(format!("{engines}{assumed}{plan}"))
 }
 
 /// One family's rules of one namespace, and nothing else.
-fn iptables_save(topology: &Topology, plan: &Plan, ns: Option<NsName>, family: Family) -> Output {
+fn iptables_save(assumed: &[String], plan: &Plan, ns: Option<NsName>, family: Family) -> Output {
     let (ns, rules) = rules(plan, ns, Backend::Iptables);
     let text = rules.filter(|rules| rules.family == family).map(iptables::save).collect();
-    answer(topology, &ns, text)
+    answer(assumed, &ns, text)
 }
 
 /// One namespace's tables of nft, and nothing else.
-fn nft_list(topology: &Topology, plan: &Plan, ns: Option<NsName>) -> Result<Output, Diagnostics> {
+fn nft_list(assumed: &[String], plan: &Plan, ns: Option<NsName>) -> Result<Output, Diagnostics> {
     let (ns, rules) = rules(plan, ns, Backend::Nft);
     let unwritable = |e: nft::Unwritable| Diagnostic::new(At::nowhere("--format nft"), e.to_string());
     let text: Result<String, Diagnostic> = rules.map(|rules| nft::list(rules).map_err(unwritable)).collect();
-    Ok(answer(topology, &ns, text?))
+    Ok(answer(assumed, &ns, text?))
 }
 
 /// The rules of one tool in one namespace, the host's where none is named.
@@ -87,8 +94,8 @@ fn rules(plan: &Plan, ns: Option<NsName>, backend: Backend) -> (NsName, impl Ite
     (ns, rules)
 }
 
-fn answer(topology: &Topology, ns: &NsName, text: String) -> Output {
-    let mut notes = assumed::note(topology);
+fn answer(assumed: &[String], ns: &NsName, text: String) -> Output {
+    let mut notes = assumed::note(assumed);
     if text.is_empty() {
         notes += &format!("seatrial: the plan has no such rules in namespace {ns}\n");
     }

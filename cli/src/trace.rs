@@ -17,7 +17,7 @@ use crate::args::{self, Format};
 use crate::assumed;
 use crate::diagnostics;
 use crate::format::json;
-use crate::input::{self, Subject};
+use crate::input;
 use crate::output::{Output, Refusal};
 use crate::style::{self, BAD, GOOD, HEAD, paint, width};
 
@@ -38,8 +38,7 @@ struct Document<'a> {
 
 /// Sends the probe and prints its journey.
 pub(crate) fn run(args: &args::Trace) -> Result<Output, Refusal> {
-    let (Subject { topology, warnings }, plan, mut world) =
-        input::world(&args.input, &args.options, &args.chance)?;
+    let (subject, plan, mut world) = input::world(&args.input, &args.options, &args.chance)?;
     let probe = parse(&args.probe)?;
     known(&plan, &probe.from, &args.probe)?;
     let Answer { outcome, trace } = match &args.pcap {
@@ -47,16 +46,16 @@ pub(crate) fn run(args: &args::Trace) -> Result<Output, Refusal> {
         None => world.probe(&probe),
     };
     let out = match args.format {
-        Format::Text => text(&probe, &outcome, &trace) + &assumed::text(&topology, style::columns()),
+        Format::Text => text(&probe, &outcome, &trace) + &assumed::text(&subject.assumed, style::columns()),
         Format::Json => json::pretty(&Document {
             seatrial: json::VERSION,
             probe: probe.to_string(),
             outcome: outcome.to_string(),
-            assumed: &topology.assumed,
+            assumed: &subject.assumed,
             trace: &trace,
         })?,
     };
-    Ok(Output::answer(out).noting(&diagnostics::warnings(&warnings)))
+    Ok(Output::answer(out).noting(&diagnostics::warnings(&subject.warnings)))
 }
 
 /// The answer; what a sniffer sees of it goes to a file, over what stood there, as other sniffers do it.

@@ -8,6 +8,8 @@ use std::process::{Command, Output};
 mod broken;
 #[path = "program/check.rs"]
 mod check;
+#[path = "program/diff.rs"]
+mod diff;
 #[path = "program/docker.rs"]
 mod docker;
 #[path = "program/pcap.rs"]
@@ -20,6 +22,8 @@ mod projects;
 mod reading;
 #[path = "program/seed.rs"]
 mod seed;
+#[path = "program/snapshot.rs"]
+mod snapshot;
 #[path = "program/usage.rs"]
 mod usage;
 #[path = "program/vm.rs"]

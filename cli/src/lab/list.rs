@@ -17,7 +17,7 @@ pub(crate) fn networks(args: &Networks) -> Result<Output, Refusal> {
     let (all, notes) = match &args.file {
         Some(file) => {
             let subject = input::subject(&Input { file: file.clone() }, &args.options)?;
-            (Planner::new(&subject.topology)?.0.networks(), String::new())
+            (Planner::new(subject.topology()?)?.0.networks(), String::new())
         }
         None => {
             let Found { lab, notes } = find(&args.which)?;

@@ -19,7 +19,7 @@ use seatrial_core::topology::Topology;
 
 use super::{dead, labs, ps, table};
 use crate::args::Up;
-use crate::input::{self, Subject};
+use crate::input;
 use crate::output::{Output, Refusal};
 use crate::{assumed, diagnostics, style};
 
@@ -28,14 +28,15 @@ const PROGRAM: &str = "/proc/self/exe";
 
 /// Brings a lab up, unless it is up.
 pub(crate) fn run(args: &Up) -> Result<Output, Refusal> {
-    let Subject { topology, warnings } = input::subject(&args.input, &args.options)?;
-    let (planner, plan) = Planner::new(&topology)?;
+    let subject = input::subject(&args.input, &args.options)?;
+    let topology = subject.topology()?;
+    let (planner, plan) = Planner::new(topology)?;
     check::check(&plan).map_err(|faults| {
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Refusal::Words(format!("the plan is wrong: {}", faults.join("; ")))
     })?;
     let record = Record { files: files(args), plan, networks: planner.networks(), ports: planner.ports() };
-    let name = name(args, &topology)?;
+    let name = name(args, topology)?;
     let labs = labs();
     let berth = labs.claim(&name)?;
     if let Some(lab) = Lab::attach(&berth)? {
@@ -47,13 +48,13 @@ pub(crate) fn run(args: &Up) -> Result<Output, Refusal> {
     }
     bring_up(berth, &record)?;
     let several = labs.names()?.len() > 1;
-    let answer = said(&name, &record, several) + &assumed::text(&topology, style::columns());
-    Ok(Output::answer(answer).noting(&notes).noting(&diagnostics::warnings(&warnings)))
+    let answer = said(&name, &record, several) + &assumed::text(&subject.assumed, style::columns());
+    Ok(Output::answer(answer).noting(&notes).noting(&diagnostics::warnings(&subject.warnings)))
 }
 
 /// The files it is made of, so that they are told from others wherever they are named from.
 fn files(args: &Up) -> Vec<PathBuf> {
-    let named = std::iter::once(&args.input.file).chain(&args.options.more);
+    let named = std::iter::once(&args.input.file).chain(&args.options.project.more);
     named.map(|file| file.canonicalize().unwrap_or_else(|_| file.clone())).collect()
 }
 

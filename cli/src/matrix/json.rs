@@ -1,6 +1,5 @@
 //! The matrix as one JSON document.
 
-use seatrial_core::engine::Engine;
 use seatrial_sim::questions::matrix::{self, Matrix};
 use serde::Serialize;
 
@@ -66,13 +65,13 @@ struct Reason<'a> {
 /// The whole document.
 pub(super) fn render(
     matrix: &Matrix,
-    engine: Engine,
+    (engine, evidence): (String, String),
     assumed: &[String],
 ) -> Result<String, serde_json::Error> {
     pretty(&Document {
         seatrial: VERSION,
-        engine: engine.to_string(),
-        evidence: engine.evidence().to_string(),
+        engine,
+        evidence,
         assumed,
         sources: matrix.sources.iter().map(|source| source.as_str()).collect(),
         rows: matrix.rows.iter().map(row).collect(),

@@ -12,7 +12,9 @@ const FILE: &str = "fixtures/compose/nextcloud-redis-mariadb.yaml";
 #[test]
 fn the_help_says_what_can_be_typed() {
     let mut all = String::new();
-    for args in [vec![], vec!["check"], vec!["trace"], vec!["matrix"], vec!["plan"]] {
+    for args in
+        [vec![], vec!["check"], vec!["trace"], vec!["matrix"], vec!["diff"], vec!["snapshot"], vec!["plan"]]
+    {
         let line = [args, vec!["--help"]].concat();
         all += &format!("$ seatrial {}\n{}\n", line.join(" "), answer(&line));
     }
