@@ -5,7 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, FileHeader64};
+use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_STRSZ, DT_STRTAB, FileHeader64};
+use object::read::StringTable;
 use object::read::elf::{Dyn as _, ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, Object as _, ObjectSection as _};
 
@@ -56,9 +57,15 @@ fn asks(path: &Path, bytes: &[u8]) -> object::Result<Asks> {
             asks.interpreter = Some(String::from_utf8_lossy(interpreter).into_owned().into());
         }
     }
-    let sections = file.elf_section_table();
-    let Some((entries, link)) = sections.dynamic(endian, bytes)? else { return Ok(asks) };
-    let strings = sections.strings(endian, bytes, link)?;
+    // By its segments, as the loader does: a file that was taken in once has no sections any more.
+    let segments = file.elf_program_headers();
+    let dynamic = segments.iter().find_map(|segment| segment.dynamic(endian, bytes).transpose());
+    let Some(entries) = dynamic.transpose()? else { return Ok(asks) };
+    let value = |tag| entries.iter().find(|entry| entry.tag(endian) == tag).map_or(0, |e| e.val(endian));
+    let (at, size) = (value(DT_STRTAB), value(DT_STRSZ));
+    let text = segments.iter().find_map(|segment| segment.data_range(endian, bytes, at, size).ok()?);
+    let text = text.unwrap_or_default();
+    let strings = StringTable::new(text, 0, text.len() as u64);
     let origin = path.parent().unwrap_or(Path::new("/")).display().to_string();
     for entry in entries {
         let text = || entry.string(endian, strings).map(|s| String::from_utf8_lossy(s).into_owned());
@@ -95,4 +102,23 @@ fn loaded(mut bytes: Vec<u8>) -> object::Result<Vec<u8>> {
 pub(crate) fn section(bytes: &[u8], name: &str) -> object::Result<Vec<u8>> {
     let file = ElfFile64::<Endianness>::parse(bytes)?;
     file.section_by_name(name).map_or(Ok(Vec::new()), |section| section.data().map(<[u8]>::to_vec))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_needs_is_known_of_one_that_was_taken_in_before() {
+        let program = std::env::current_exe().unwrap();
+        let mut files = Files::new();
+        take(&mut files, &program).unwrap();
+        let bare = tempfile::NamedTempFile::new().unwrap();
+        fs::write(bare.path(), files.remove(&program).unwrap()).unwrap();
+        let mut again = Files::new();
+        take(&mut again, bare.path()).unwrap();
+        again.remove(bare.path()).unwrap();
+        assert!(files.len() > 1, "libc and the loader");
+        assert_eq!(again.keys().collect::<Vec<_>>(), files.keys().collect::<Vec<_>>());
+    }
 }
