@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Runs trials with a real Docker Engine inside virtual machines: scripts/docker-vm.sh [ENGINE [KERNEL…]] [-- PATH…]
-# Without an ENGINE 28.5, without a KERNEL 6.1 and 7.3, without a PATH one trial of each of the five ways there are to reach
-# and be reached. Making the Engine's root and its image needs root. What cannot be had is reported, and fails nothing.
+# Without an ENGINE 28.5, without a KERNEL 6.1 and 7.3, without a PATH a trial of no network and one of published ports. Making the Engine's root and its image needs root. What cannot be had is reported, and fails nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +14,7 @@ paths=("$@")
 engine=${words[0]:-28.5}
 kernels=("${words[@]:1}")
 [ "${#kernels[@]}" -gt 0 ] || kernels=(6.1 7.3)
-[ "${#paths[@]}" -gt 0 ] || for trial in bridge/user-bridge host/host none/none publish/ports host-gateway/host-gateway; do
+[ "${#paths[@]}" -gt 0 ] || for trial in none/none publish/ports; do
     paths+=("fixtures/trials/$trial.trial.yaml")
 done
 
@@ -43,7 +42,13 @@ for kernel in "${kernels[@]}"; do
     tar -c fixtures | target/debug/vmtests --shell --kernel "$kernel" --disk "$image:ro" -- sh -c '
         tar -x -C /tmp && cd /tmp || exit
         uname -r
-        exec seatrial check "$@" --lane sim --lane kernel --lane docker --docker-root /disk --jobs 2
+        # dockerd waits ten seconds for containerd, and the first that is emulated takes longer: it is the second then.
+        mount -t tmpfs none /disk/tmp
+        chroot /disk containerd --root /tmp/root --state /tmp/state --address /tmp/socket >/dev/null 2>&1 & warm=$!
+        until [ -S /disk/tmp/socket ] || ! kill -0 "$warm" 2>/dev/null; do sleep 1; done
+        kill "$warm" && wait "$warm"
+        umount /disk/tmp
+        exec seatrial check "$@" --lane sim --lane docker --docker-root /disk --jobs 1
     ' sh "${paths[@]}" --engine "$engine"
 done
 printf 'docker in virtual machines: %s s\n' "$SECONDS"
