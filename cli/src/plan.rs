@@ -77,7 +77,11 @@ fn nft_list(assumed: &[String], plan: &Plan, ns: Option<NsName>) -> Result<Outpu
     let (ns, rules) = rules(plan, ns, Backend::Nft);
     let unwritable = |e: nft::Unwritable| Diagnostic::new(At::nowhere("--format nft"), e.to_string());
     let text: Result<String, Diagnostic> = rules.map(|rules| nft::list(rules).map_err(unwritable)).collect();
-    Ok(answer(assumed, &ns, text?))
+    let written = plan.items.iter().filter(|item| item.ns == ns).filter_map(|item| {
+        if let Object::Script(script) = &item.object { Some(script.text.as_str()) } else { None }
+    });
+    let written: String = written.collect();
+    Ok(answer(assumed, &ns, written + &text?))
 }
 
 /// The rules of one tool in one namespace, the host's where none is named.

@@ -13,6 +13,7 @@ use smol_str::SmolStr;
 use crate::addr::{IfName, IpNet, MacAddr, Transport};
 use crate::probe::NsKind;
 use crate::rules::Ruleset;
+use crate::rules::nft::Script;
 use crate::topology::{IpvlanFlag, IpvlanMode, MacvlanMode, NodeName};
 
 pub mod apart;
@@ -32,6 +33,7 @@ mod listing;
 mod names;
 mod namespaces;
 mod network;
+mod nft;
 mod nodes;
 mod objects;
 mod planner;
@@ -124,6 +126,8 @@ pub enum Object {
     Sysctl(Sysctl),
     /// All rules of one family and backend in this namespace, written at once.
     Rules(Arc<Ruleset>),
+    /// What a person wrote for nft in this namespace, beside the rules of iptables and of Docker.
+    Script(Arc<Script>),
     /// A file a container or a machine sees.
     File(File),
     /// A node: a container's first process, or a machine.

@@ -214,6 +214,15 @@ impl Netfilter {
         Ok(())
     }
 
+    /// Any other rules in place of these; conntrack stays as it is.
+    ///
+    /// # Errors
+    /// As [`Netfilter::build`]; then the old rules stay.
+    pub fn rewrite(&mut self, rulesets: &[Arc<Ruleset>]) -> Result<(), RulesError> {
+        self.rules = Rules::build(rulesets)?.into();
+        Ok(())
+    }
+
     /// Whether no hook does anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -45,7 +45,8 @@ impl Ip {
                     let command = command.strip_prefix(&format!("ip -n {} ", item.ns)).unwrap();
                     (Some(item.ns.clone()), command.to_owned())
                 }
-                Object::Sysctl(_) | Object::Rules(_) | Object::File(_) | Object::Process(_) => continue,
+                Object::Sysctl(_) | Object::Rules(_) | Object::Script(_) => continue,
+                Object::File(_) | Object::Process(_) => continue,
                 Object::Proxy(_) | Object::Reservation(_) | Object::Resolver(_) => continue,
                 Object::Listener(_) => continue,
             };

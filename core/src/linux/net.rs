@@ -104,7 +104,8 @@ impl Net {
             Object::Route(route) => self.make_route(route),
             Object::PolicyRule(rule) => self.make_rule(rule),
             Object::Neighbour(neighbour) => self.make_neighbour(neighbour, false),
-            Object::Namespace(_) | Object::Sysctl(_) | Object::Rules(_) | Object::File(_) => foreign(),
+            Object::Namespace(_) | Object::Sysctl(_) | Object::Rules(_) | Object::Script(_) => foreign(),
+            Object::File(_) => foreign(),
             Object::Process(_) | Object::Proxy(_) | Object::Reservation(_) => foreign(),
             Object::Resolver(_) | Object::Listener(_) => foreign(),
         };
@@ -124,7 +125,8 @@ impl Net {
             Object::Route(route) => self.unmake_route(route),
             Object::PolicyRule(rule) => self.unmake_rule(rule),
             Object::Neighbour(neighbour) => self.unmake_neighbour(neighbour),
-            Object::Namespace(_) | Object::Sysctl(_) | Object::Rules(_) | Object::File(_) => foreign(),
+            Object::Namespace(_) | Object::Sysctl(_) | Object::Rules(_) | Object::Script(_) => foreign(),
+            Object::File(_) => foreign(),
             Object::Process(_) | Object::Proxy(_) | Object::Reservation(_) => foreign(),
             Object::Resolver(_) | Object::Listener(_) => foreign(),
         };
@@ -146,7 +148,8 @@ impl Net {
             | Object::PolicyRule(_) => {
                 Err(Refusal::words("such an object is removed and added, never replaced"))
             }
-            Object::Namespace(_) | Object::Sysctl(_) | Object::Rules(_) | Object::File(_) => foreign(),
+            Object::Namespace(_) | Object::Sysctl(_) | Object::Rules(_) | Object::Script(_) => foreign(),
+            Object::File(_) => foreign(),
             Object::Process(_) | Object::Proxy(_) | Object::Reservation(_) => foreign(),
             Object::Resolver(_) | Object::Listener(_) => foreign(),
         };

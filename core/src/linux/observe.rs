@@ -22,6 +22,7 @@ use super::{Error, rules, sysctl};
 use crate::addr::{Family, IfName};
 use crate::plan::{Item, Namespace, NsName, Object, Plan, Sysctl};
 use crate::probe::NsKind;
+use crate::rules::nft;
 use crate::topology::NodeName;
 
 mod address;
@@ -117,11 +118,17 @@ pub fn observe(view: &View<'_>) -> Result<Observed, Error> {
         }
     }
     for (net, (ns, space)) in nets.iter().zip(view.of(NsKind::Network)) {
-        let unread = ruleset::unread(ns, &net.tables()?, &mut seen);
-        let list = |(family, name): &(Family, String)| rules::listed(space, ns.as_str(), *family, name);
-        let listed =
-            unread.iter().map(|table| Ok((table.0, list(table)?))).collect::<Result<Vec<_>, Error>>()?;
+        let tables = net.tables()?;
+        let list = |(family, name): &(Family, String)| {
+            Ok((*family, rules::listed(space, ns.as_str(), nft::family(*family), name)?))
+        };
+        let dockers = ruleset::dockers(&tables);
+        let listed = dockers.iter().map(list).collect::<Result<Vec<_>, Error>>()?;
         ruleset::read_listed(ns, &listed, &mut seen);
+        let unread = ruleset::unread(ns, &tables, &mut seen);
+        let list = |(family, name): &(&str, String)| rules::listed(space, ns.as_str(), family, name);
+        let written = unread.iter().map(list).collect::<Result<String, Error>>()?;
+        ruleset::read_script(ns, &written, &mut seen);
     }
     for (ns, space) in view.of(NsKind::Ipc) {
         let keys: Vec<String> = view.asked(ns, false).cloned().collect();

@@ -60,8 +60,8 @@ pub(super) fn saved(space: &Space, ns: &str, family: Family) -> Result<String, E
 ///
 /// # Errors
 /// Where the tool is missing or fails.
-pub(super) fn listed(space: &Space, ns: &str, family: Family, table: &str) -> Result<String, Error> {
-    read(space, ns, "nft", &["--stateless", "list", "table", nft::family(family), table])
+pub(super) fn listed(space: &Space, ns: &str, family: &str, table: &str) -> Result<String, Error> {
+    read(space, ns, "nft", &["--stateless", "list", "table", family, table])
 }
 
 /// What a tool says of a network namespace.

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::command::Command;
 use super::dockerd::{self, Dockerd};
-use super::planner::Planner;
+use super::planner::{Planner, script};
 use super::wire::sysctl_device_of;
 use super::{Item, LinkKind, Namespace, NsName, Object, PlanOp};
 use crate::addr::IfName;
@@ -84,14 +84,19 @@ impl Planner {
                 *engine = Dockerd::start(&engine.host.clone(), &self.topology.listeners, &mut refused);
             }
             refused.into_result(()).map_err(|all| Refused::Command(all.to_string()))?;
+            self.scripts.extend(self.topology.hosts.iter().filter(|h| h.name == *host).filter_map(script));
         } else if !on {
             self.off.insert(host.clone());
+            self.forget_scripts();
         }
         Ok(difference(&before, &self.plan().items))
     }
 
-    /// Runs a command of iptables where a node is.
+    /// Runs a command of iptables or of nft where a node is.
     fn rule(&mut self, node: &NodeName, text: &str) -> Result<Vec<PlanOp>, Refused> {
+        if let Some(command) = text.strip_prefix("nft ") {
+            return self.nft(node, command);
+        }
         let before = self.plan().items;
         let command = Command::read(text).map_err(Refused::Command)?;
         let of = |e: &&Dockerd| e.host.name == *node || e.index(node).is_some();
@@ -137,6 +142,7 @@ impl Planner {
         engine.effects.clear();
         change(engine, index)?;
         let effects = std::mem::take(&mut engine.effects);
+        self.forget_scripts();
         let mut ops = difference(&before, &self.plan().items);
         ops.extend(effects);
         Ok(ops)
@@ -226,6 +232,7 @@ fn name(object: &Object) -> (&'static str, String) {
         Object::Neighbour(n) => ("neighbour", format!("{} {}", n.link, n.address)),
         Object::Sysctl(s) => ("sysctl", s.key.clone()),
         Object::Rules(r) => ("rules", format!("{:?} {:?}", r.family, r.backend)),
+        Object::Script(_) => ("script", String::new()),
         Object::File(f) => ("file", f.path.clone()),
         Object::Process(p) => ("process", p.node.to_string()),
         Object::Proxy(p) => ("proxy", format!("{} {}", p.listen, p.transport)),
@@ -237,7 +244,7 @@ fn name(object: &Object) -> (&'static str, String) {
 
 /// The operations that lead from one list of objects to another: what goes, from the last made to the first; then
 /// what comes or takes another's place, in the order of making.
-fn difference(before: &[Item], after: &[Item]) -> Vec<PlanOp> {
+pub(super) fn difference(before: &[Item], after: &[Item]) -> Vec<PlanOp> {
     let (old_names, new_names) = (names(before), names(after));
     let old: BTreeMap<&Name, &Item> = old_names.iter().zip(before).collect();
     let new: BTreeMap<&Name, &Item> = new_names.iter().zip(after).collect();
@@ -263,7 +270,9 @@ fn difference(before: &[Item], after: &[Item]) -> Vec<PlanOp> {
 /// Whether another of the same name takes the object's place; others go and come.
 const fn is_replaced(object: &Object) -> bool {
     match object {
-        Object::File(_) | Object::Rules(_) | Object::Resolver(_) | Object::Sysctl(_) => true,
+        Object::File(_) | Object::Rules(_) | Object::Script(_) | Object::Resolver(_) | Object::Sysctl(_) => {
+            true
+        }
         Object::Namespace(_)
         | Object::Link(_)
         | Object::BridgePort(_)
@@ -309,6 +318,7 @@ impl Roots {
                 | Object::Neighbour(_)
                 | Object::Sysctl(_)
                 | Object::Rules(_)
+                | Object::Script(_)
                 | Object::File(_)
                 | Object::Proxy(_)
                 | Object::Reservation(_)
@@ -326,7 +336,8 @@ impl Roots {
         let network = ns(NsKind::Network);
         match &item.object {
             Object::Namespace(_) | Object::Process(_) | Object::Proxy(_) | Object::Reservation(_) => false,
-            Object::Link(_) | Object::PolicyRule(_) | Object::Rules(_) | Object::Resolver(_) => network,
+            Object::Link(_) | Object::PolicyRule(_) | Object::Rules(_) | Object::Script(_) => network,
+            Object::Resolver(_) => network,
             Object::BridgePort(p) => network || device(&p.link),
             Object::Address(a) => network || device(&a.link),
             Object::Up(link) => network || device(link),

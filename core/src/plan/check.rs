@@ -111,6 +111,7 @@ impl Seen {
             Object::Neighbour(neighbour) => _ = self.device(&item.ns, &neighbour.link, &what),
             Object::Sysctl(sysctl) => self.sysctl(&item.ns, &sysctl.key, &what),
             Object::Rules(ruleset) => self.ruleset(&item.ns, ruleset, &what),
+            Object::Script(script) => self.script(&item.ns, script, &what),
             Object::File(file) => self.file(&item.ns, &file.path, &what),
             Object::Process(process) => self.process(process, &what),
             Object::Proxy(_) | Object::Reservation(_) | Object::Resolver(_) | Object::Listener(_) => {
@@ -181,6 +182,7 @@ pub(crate) fn label(object: &Object) -> String {
         Object::Neighbour(neighbour) => format!("neighbour {}", neighbour.address),
         Object::Sysctl(sysctl) => format!("sysctl {}", sysctl.key),
         Object::Rules(_) => "rules".to_owned(),
+        Object::Script(_) => "text for nft".to_owned(),
         Object::File(file) => format!("file {}", file.path),
         Object::Process(process) => format!("process of {}", process.node),
         Object::Proxy(proxy) => format!("docker-proxy on {}/{}", proxy.listen, proxy.transport),

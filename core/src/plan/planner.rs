@@ -1,15 +1,17 @@
 //! The planner: a topology's Engines, and the list of objects that their state comes to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::container::Ctr;
 use super::dockerd::Dockerd;
 use super::objects::listener;
-use super::{Item, Link, LinkKind, NsName, Object, Plan, nodes, wire};
+use super::{Item, Link, LinkKind, Namespace, NsName, Object, Plan, nodes, wire};
 use crate::addr::IfName;
 use crate::diagnostic::Diagnostics;
 use crate::rules::Ruleset;
-use crate::topology::{NodeName, Topology};
+use crate::rules::nft::Script;
+use crate::topology::{Host, NodeName, Topology};
 
 /// Plans a topology: every object, in the order it is made.
 ///
@@ -26,9 +28,20 @@ pub fn machines(topology: &Topology) -> Plan {
     let mut items = wire::items(topology);
     for host in &topology.hosts {
         let rules = host.machine.firewall.iter();
+        items.extend(script(host).map(|(ns, script)| Item { ns, object: Object::Script(script.into()) }));
         items.extend(rules.map(|r| wire::item(host.name.as_str(), Object::Rules(r.clone().into()))));
     }
     Plan { items }
+}
+
+/// What nft was given on a host before its Engine came.
+pub(super) fn script(host: &Host) -> Option<(NsName, Script)> {
+    Some((NsName::from(&host.name), host.machine.nft.clone()?))
+}
+
+/// Whether a network namespace is there.
+pub(super) fn stands(items: &[Item], ns: &NsName) -> bool {
+    items.iter().any(|item| item.ns == *ns && matches!(item.object, Object::Namespace(Namespace::Network)))
 }
 
 /// The planner as a state machine: which address is free and which rule stands first are matters of history.
@@ -38,6 +51,8 @@ pub struct Planner {
     pub(super) engines: Vec<Dockerd>,
     /// Rules that were written by hand on machines without an Engine.
     pub(super) rules: BTreeMap<NodeName, Vec<Ruleset>>,
+    /// What nft has been given, by network namespace.
+    pub(super) scripts: BTreeMap<NsName, Script>,
     /// Hosts that are switched off.
     pub(super) off: BTreeSet<NodeName>,
 }
@@ -51,8 +66,9 @@ impl Planner {
         let mut diagnostics = Diagnostics::default();
         let start = |host| Dockerd::start(host, &topology.listeners, &mut diagnostics);
         let engines = topology.hosts.iter().map(start).collect();
-        let planner =
-            Self { topology: topology.clone(), engines, rules: BTreeMap::new(), off: BTreeSet::new() };
+        let (rules, off) = (BTreeMap::new(), BTreeSet::new());
+        let scripts = topology.hosts.iter().filter_map(script).collect();
+        let planner = Self { topology: topology.clone(), engines, rules, scripts, off };
         diagnostics.extend(nodes::check(topology, &planner.engines));
         let plan = planner.plan();
         diagnostics.into_result((planner, plan))
@@ -62,19 +78,35 @@ impl Planner {
     #[must_use]
     pub fn plan(&self) -> Plan {
         let mut items = wire::items(&self.topology);
+        let is_machine = |ns: &NsName| self.machines().any(|machine| NsName::from(machine) == *ns);
+        items.extend(self.script_items().filter(|item| is_machine(&item.ns)));
         for (machine, rules) in &self.rules {
             items.extend(rules.iter().map(|r| wire::item(machine.as_str(), Object::Rules(r.clone().into()))));
         }
         items.extend(self.engines.iter().flat_map(Dockerd::items));
         // A process of a machine may listen on an address that only Docker's bridge has.
-        let machines =
-            self.topology.hosts.iter().map(|h| &h.name).chain(self.topology.lan.iter().map(|l| &l.name));
-        for machine in machines {
+        for machine in self.machines() {
             let own = self.topology.listeners.iter().filter(|l| l.node == *machine);
             items.extend(own.map(|l| listener(machine.as_str(), l)));
         }
+        let of_containers =
+            self.script_items().filter(|item| !is_machine(&item.ns) && stands(&items, &item.ns));
+        items.extend(of_containers.collect::<Vec<_>>());
         self.switch_off(&mut items);
         Plan { items }
+    }
+
+    /// The hosts and the machines around them.
+    pub(super) fn machines(&self) -> impl Iterator<Item = &NodeName> {
+        self.topology.hosts.iter().map(|h| &h.name).chain(self.topology.lan.iter().map(|l| &l.name))
+    }
+
+    fn script_items(&self) -> impl Iterator<Item = Item> {
+        let script = |(ns, script): (&NsName, &Script)| Item {
+            ns: ns.clone(),
+            object: Object::Script(Arc::new(script.clone())),
+        };
+        self.scripts.iter().map(script)
     }
 
     /// Leaves out the hosts that are off: their namespaces, their containers' and their cables.

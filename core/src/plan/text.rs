@@ -88,6 +88,7 @@ fn add(ns: &NsName, object: &Object) -> String {
         Object::Neighbour(neighbour) => network::neighbour(ns, "add", neighbour),
         Object::Sysctl(sysctl) => network::sysctl(ns, sysctl),
         Object::Rules(ruleset) => network::rules(ns, ruleset),
+        Object::Script(script) => network::script(ns, &script.text),
         Object::File(file) => namespace::file(ns, file),
         Object::Process(process) => namespace::process(ns, process),
         Object::Proxy(proxy) => socket::start_proxy(ns, proxy),
@@ -112,6 +113,7 @@ fn remove(ns: &NsName, object: &Object) -> String {
         // A setting cannot be taken away; it stays until it is set again or its device or namespace goes.
         Object::Sysctl(sysctl) => format!("# {} {} stays as it is", ns, sysctl.key),
         Object::Rules(ruleset) => network::no_rules(ns, ruleset),
+        Object::Script(script) => network::script(ns, &script.room()),
         Object::File(file) => format!("rm -f {}", namespace::path(ns, file)),
         Object::Process(_) => namespace::no_process(ns),
         Object::Proxy(proxy) => socket::stop(&socket::proxy(proxy)),
@@ -127,6 +129,7 @@ fn replace(ns: &NsName, object: &Object) -> String {
         Object::Sysctl(_) | Object::Rules(_) | Object::File(_) | Object::BridgePort(_) | Object::Up(_) => {
             add(ns, object)
         }
+        Object::Script(script) => network::script(ns, &(script.room() + &script.text)),
         Object::Namespace(_)
         | Object::Link(_)
         | Object::Address(_)

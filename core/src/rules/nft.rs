@@ -1,7 +1,8 @@
 //! The text of `nft list` and of a script for `nft -f` (man 8 nft): the same typed rules, whichever tool they were first
 //! written for. Counters say nothing, as with `nft --stateless`.
 //!
-//! * `expression`, `statement`: what a rule asks, and what it does. `parse`: tables read back, for those who look.
+//! * `expression`, `statement`: what a rule asks, and what it does. `script`: what people write, and what `nft list` prints,
+//!   read. `names`: names that stand for numbers.
 
 use std::fmt::Write as _;
 
@@ -11,13 +12,17 @@ use crate::addr::{Family, IfName};
 use crate::rules::{Base, Chain, Hook, Policy, Ruleset, Table, VerdictMap};
 
 mod expression;
-mod parse;
+mod names;
+mod script;
 mod statement;
 mod words;
 
 pub use expression::rule;
 pub(super) use expression::{devices, vmap};
-pub use parse::parse;
+pub use script::{Script, parse};
+
+/// The module of a match, and the name of a target, that are kept as nft has them: nobody here knows what they mean.
+pub const AS_WRITTEN: &str = "nft";
 
 /// A rule that has no words in nft.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

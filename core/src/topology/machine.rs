@@ -12,6 +12,7 @@ use super::NodeName;
 use crate::addr::{IfName, IpNet, Transport};
 use crate::diagnostic::At;
 use crate::rules::Ruleset;
+use crate::rules::nft::Script;
 
 /// What Docker would ask of its host, with defaults that are the same everywhere.
 #[derive(Debug, Clone)]
@@ -30,8 +31,10 @@ pub struct Machine {
     pub sysctls: BTreeMap<String, String>,
     /// Whether IPv4 forwarding was on before Docker came; default no: Docker turns it on and sets FORWARD to DROP.
     pub boot_ip_forward: bool,
-    /// Rules that stood before Docker came.
+    /// Rules of iptables that stood before Docker came.
     pub firewall: Vec<Ruleset>,
+    /// What nft was given before Docker came.
+    pub nft: Option<Script>,
 }
 
 impl Default for Machine {
@@ -50,6 +53,7 @@ impl Default for Machine {
             sysctls: BTreeMap::new(),
             boot_ip_forward: false,
             firewall: Vec::new(),
+            nft: None,
         }
     }
 }

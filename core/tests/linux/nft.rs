@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::{fs, thread};
 
 use seatrial_core::plan::{Item, Object, plan};
+use seatrial_core::rules::nft::Script;
 use seatrial_core::rules::{Backend, Ruleset, nft};
 use seatrial_core::topology::compose::Options;
 use seatrial_core::topology::files::Files;
@@ -65,4 +66,30 @@ fn nft_lists_the_tables_of_every_trial_as_they_are_planned_to_the_byte() {
         }
     }
     assert!(listed > 40, "only {listed} sets of rules");
+}
+
+#[test]
+fn what_nft_lists_of_a_text_is_read_as_the_text_is() {
+    if !alone() {
+        return;
+    }
+    // `iif lo` is read anywhere; a device of another name has to be there.
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/rules");
+    let mut read = 0;
+    for file in ["nft/server.nft", "nft/workstation.nft", "firewalld/docker-zone.nft"] {
+        let text = fs::read_to_string(rules.join(file)).unwrap();
+        let written = Script::read(&text).unwrap();
+        run(&["-f", "-"], &text);
+        let listed = run(&["--stateless", "list", "ruleset"], "");
+        let listed = Script::read(&listed).unwrap_or_else(|e| panic!("{file}: {e}\n{listed}"));
+        for (ours, theirs) in written.rulesets.iter().zip(&listed.rulesets) {
+            for (ours, theirs) in ours.tables.iter().zip(&theirs.tables) {
+                assert_eq!(ours, theirs, "{file}");
+            }
+        }
+        assert_eq!(written.rulesets, listed.rulesets, "{file}");
+        run(&["-f", "-"], "flush ruleset\n");
+        read += written.rulesets.iter().flat_map(|rules| &rules.tables).flat_map(|t| &t.chains).count();
+    }
+    assert!(read > 100, "only {read} chains");
 }

@@ -110,7 +110,7 @@ fn what_no_fixture_plans_is_read_back_too_and_nothing_is_passed_over() {
     place("a").run("ip link add vx0 type vxlan id 1 dstport 4789");
     place("a").run("ip route add blackhole 10.8.0.0/16");
     place("b").run("iptables -A INPUT -j DROP");
-    place("b").run("nft add table inet mine");
+    place("b").run("nft add table bridge mine");
     for table in ["known", "odd"] {
         place("b").run(&format!("nft add table ip {table}"));
         place("b").run(&format!("nft add chain ip {table} c"));
@@ -121,12 +121,12 @@ fn what_no_fixture_plans_is_read_back_too_and_nothing_is_passed_over() {
     let added: Vec<String> = apart.added.iter().map(ToString::to_string).collect();
     assert!(added.len() == 2 && added[0].contains("-A INPUT -j DROP"), "{added:?}");
     assert!(added[1].contains("\t\tiifname \"eth0\" tcp dport 80 counter drop\n"), "{added:?}");
+    assert!(added[1].contains("\t\tlimit rate 3/second accept\n"), "{added:?}");
     let unknown: String = apart.unknown.iter().map(|unknown| format!("? {unknown}\n")).collect();
     assert_eq!(
         unknown,
         "? a: device vx0: a plan has no device of kind vxlan\n\
          ? a: route to 10.8.0.0/16 in table 254: a plan has none with a type but unicast\n\
-         ? b: table mine of nftables: no plan has one of family Inet\n\
-         ? b: table ip odd of nftables: line 3, column 3: found limit, expected a match or a statement that a plan has\n"
+         ? b: table mine of nftables: no plan has one of family Bridge\n"
     );
 }

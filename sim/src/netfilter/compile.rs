@@ -303,7 +303,8 @@ impl Code {
         self.chains.push(ChainCode { number, rules: start..self.rules.len(), index, at });
     }
 
-    /// Puts what runs at each hook in the order of priorities; equal ones in the order they were registered.
+    /// Puts what runs at each hook in the order of priorities; of equal ones the last that was registered comes first
+    /// (`nf_hook_entries_grow`, net/netfilter/core.c).
     fn order(&mut self, bases: &[BaseChain], tracks: bool) {
         // One nat chain brings the dispatcher to all four hooks (`nf_nat_register_fn`), but without conntrack it does nothing.
         let nat = tracks && bases.iter().any(|b| b.base.nat);
@@ -315,7 +316,7 @@ impl Code {
             if nat {
                 steps.extend(nat_priority(hook).map(|priority| (priority, Step::Nat)));
             }
-            let here = || bases.iter().filter(|b| b.base.hook == hook);
+            let here = || bases.iter().rev().filter(|b| b.base.hook == hook);
             steps.extend(here().filter(|b| !b.base.nat).map(|&b| (b.base.priority, Step::Chain(b))));
             steps.sort_by_key(|(priority, _)| *priority);
             let mut nat: Vec<BaseChain> = here().filter(|b| b.base.nat).copied().collect();

@@ -106,6 +106,7 @@ pub(super) const fn nat_cause(rule: Why, why: &'static str) -> Cause {
 /// The first match that is not modelled, as it was written.
 fn unknown_match(rule: &Rule) -> Option<String> {
     rule.matches.iter().find_map(|m| match m {
+        Match::Other { module, options } if module == nft::AS_WRITTEN => Some(options.join(" ")),
         Match::Other { module, options } => {
             Some(format!("-m {module} {}", options.join(" ")).trim_end().to_owned())
         }
@@ -139,6 +140,7 @@ fn unknown_match(rule: &Rule) -> Option<String> {
 
 fn unknown_target(rule: &Rule) -> Option<String> {
     match &rule.target {
+        Some(Target::Other { name, options }) if name == nft::AS_WRITTEN => Some(options.join(" ")),
         Some(Target::Other { name, options }) => {
             Some(format!("-j {name} {}", options.join(" ")).trim_end().to_owned())
         }

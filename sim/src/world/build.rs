@@ -27,6 +27,7 @@ use crate::stack::socket::{Owner, Socket, Sort};
 use crate::world::World;
 
 mod link;
+mod script;
 
 /// An object that cannot be made, or an operation that cannot be done.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -137,7 +138,7 @@ impl World {
             Object::Process(process) => return self.make_process(process),
             Object::Link(_) | Object::BridgePort(_) | Object::Address(_) | Object::Up(_) => {}
             Object::Route(_) | Object::PolicyRule(_) | Object::Neighbour(_) | Object::Sysctl(_) => {}
-            Object::Rules(_) | Object::Proxy(_) | Object::Reservation(_) => {}
+            Object::Rules(_) | Object::Script(_) | Object::Proxy(_) | Object::Reservation(_) => {}
             Object::Resolver(_) | Object::Listener(_) => {}
         }
         let id = self.network(ns)?;
@@ -154,6 +155,7 @@ impl World {
             Object::Neighbour(neighbour) => self.make_neighbour(id, neighbour),
             Object::Sysctl(sysctl) => self.set_sysctl(id, &sysctl.key, &sysctl.value),
             Object::Rules(rules) => self.make_rules(id, rules),
+            Object::Script(script) => self.make_script(id, &script.rulesets),
             Object::Proxy(proxy) => self.make_proxy(id, proxy),
             Object::Reservation(held) => self.make_reservation(id, held),
             Object::Resolver(resolver) => self.make_resolver(id, resolver),
@@ -278,7 +280,9 @@ impl World {
     pub(crate) fn make_rules(&mut self, ns: NsId, rules: &Arc<Ruleset>) -> Result<(), Refusal> {
         let stack = &mut self.stacks[ns];
         let mut rulesets = stack.rulesets.clone();
-        let same = |r: &&mut Arc<Ruleset>| (r.family, r.backend) == (rules.family, rules.backend);
+        let same = |r: &&mut Arc<Ruleset>| {
+            (r.family, r.backend) == (rules.family, rules.backend) && !script::is_of_script(r)
+        };
         match rulesets.iter_mut().find(same) {
             Some(before) => *before = Arc::clone(rules),
             None => rulesets.push(Arc::clone(rules)),
@@ -371,6 +375,7 @@ pub(crate) fn describe(object: &Object) -> String {
         Object::Neighbour(n) => format!("neighbour {}", n.address),
         Object::Sysctl(s) => format!("{}={}", s.key, s.value),
         Object::Rules(r) => format!("{:?} rules for {:?}", r.backend, r.family),
+        Object::Script(_) => "a text for nft".to_owned(),
         Object::File(f) => format!("file {}", f.path),
         Object::Process(p) => format!("the process of {}", p.node),
         Object::Proxy(p) => format!("docker-proxy {}/{}", p.listen, p.transport),

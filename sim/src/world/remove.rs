@@ -24,7 +24,8 @@ impl World {
     pub(crate) fn replace(&mut self, item: &Item) -> Result<(), Unsupported> {
         match &item.object {
             // Written over.
-            Object::File(_) | Object::Rules(_) | Object::Sysctl(_) | Object::Process(_) => self.add(item),
+            Object::File(_) | Object::Rules(_) | Object::Script(_) => self.add(item),
+            Object::Sysctl(_) | Object::Process(_) => self.add(item),
             Object::Resolver(resolver) => {
                 let ns = self.network(&item.ns).ok();
                 let id = ns.and_then(|ns| {
@@ -60,7 +61,7 @@ impl World {
             Object::Process(process) => return self.unmake_process(&process.node),
             Object::Link(_) | Object::BridgePort(_) | Object::Address(_) | Object::Up(_) => {}
             Object::Route(_) | Object::PolicyRule(_) | Object::Neighbour(_) | Object::Sysctl(_) => {}
-            Object::Rules(_) | Object::Proxy(_) | Object::Reservation(_) => {}
+            Object::Rules(_) | Object::Script(_) | Object::Proxy(_) | Object::Reservation(_) => {}
             Object::Resolver(_) | Object::Listener(_) => {}
         }
         let id = self.network(ns)?;
@@ -89,6 +90,7 @@ impl World {
                 let empty = seatrial_core::rules::Ruleset { tables: Vec::new(), ..**rules };
                 self.make_rules(id, &empty.into())
             }
+            Object::Script(_) => self.make_script(id, &[]),
             Object::Proxy(proxy) => self.unmake_proxy(id, proxy),
             Object::Reservation(r) => {
                 let socket = held(r.transport.into(), Owner::Reservation, r.listen);

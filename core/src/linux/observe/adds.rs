@@ -121,6 +121,11 @@ pub const LIKES: &[Likeness] = &[
         of: |planned, seen| [planned, seen].into_iter().for_each(forget_counters),
     },
     Likeness {
+        what: "the words of a text for nft",
+        why: "nft lists the tables that it has made of them",
+        of: |planned, seen| [planned, seen].into_iter().for_each(forget_text),
+    },
+    Likeness {
         what: "what is in a set of networks",
         why: "rules name the set alone",
         of: |planned, seen| [planned, seen].into_iter().for_each(forget_sets),
@@ -213,6 +218,12 @@ fn forget_counters(object: &mut Object) {
         chain.counters = Counters::default();
         chain.rules.iter_mut().for_each(|rule| rule.counters = None);
     }
+}
+
+fn forget_text(object: &mut Object) {
+    let Object::Script(script) = object else { return };
+    let script = Arc::make_mut(script);
+    (script.text, script.devices) = Default::default();
 }
 
 fn forget_sets(object: &mut Object) {

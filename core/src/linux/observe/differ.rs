@@ -203,6 +203,7 @@ fn name(object: &Object) -> String {
         Object::Neighbour(neighbour) => format!("neighbour {} {}", neighbour.link, neighbour.address),
         Object::Sysctl(sysctl) => format!("sysctl {}", sysctl.key),
         Object::Rules(rules) => format!("rules {:?} {:?}", rules.family, rules.backend),
+        Object::Script(_) => "script".to_owned(),
         Object::File(file) => format!("file {}", file.path),
         Object::Process(process) => format!("process {}", process.node),
         Object::Proxy(proxy) => format!("proxy {} {}", proxy.transport, proxy.listen),

@@ -28,7 +28,7 @@ fn rank(object: &Object) -> u8 {
         Object::Route(_) => 11,
         Object::PolicyRule(_) => 12,
         Object::Neighbour(_) => 13,
-        Object::Rules(_) => 14,
+        Object::Rules(_) | Object::Script(_) => 14,
         Object::File(_) => 15,
         Object::Process(_) => 16,
         Object::Proxy(_) | Object::Reservation(_) | Object::Resolver(_) | Object::Listener(_) => 17,

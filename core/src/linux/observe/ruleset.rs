@@ -7,7 +7,8 @@ use super::Seen;
 use crate::addr::Family;
 use crate::plan::{Item, NsName, Object};
 use crate::rules::iptables::parse;
-use crate::rules::{Backend, Ruleset, nft};
+use crate::rules::nft::{self, Script};
+use crate::rules::{Backend, Ruleset};
 
 /// What the tool says of rules that it does not show: another tool's.
 const SILENT: [&str; 2] = ["# Warning: ", "# Table "];
@@ -25,25 +26,41 @@ pub(super) fn read(ns: &NsName, family: Family, text: &str, seen: &mut Seen) {
     }
 }
 
-/// The tables of nftables that no text of `iptables-save` had: somebody else's, or those of an iptables that is not
-/// this machine's. One of a family that no plan has is named.
+/// Docker's own tables of nftables.
+pub(super) fn dockers(tables: &[(NetfilterProtoFamily, String)]) -> Vec<(Family, String)> {
+    let own = |(told, name): &(NetfilterProtoFamily, String)| {
+        let family = match told {
+            NetfilterProtoFamily::IPv4 => Family::V4,
+            NetfilterProtoFamily::IPv6 => Family::V6,
+            _ => return None,
+        };
+        name.starts_with("docker-").then(|| (family, name.clone()))
+    };
+    tables.iter().filter_map(own).collect()
+}
+
+/// The tables of nftables that nothing seen so far has: somebody else's, or those of an iptables that is not this
+/// machine's. One of a family that no plan has is named.
 pub(super) fn unread(
     ns: &NsName,
     tables: &[(NetfilterProtoFamily, String)],
     seen: &mut Seen,
-) -> Vec<(Family, String)> {
+) -> Vec<(&'static str, String)> {
     let mut unread = Vec::new();
     for (told, name) in tables {
-        let family = match told {
-            NetfilterProtoFamily::IPv4 => Family::V4,
-            NetfilterProtoFamily::IPv6 => Family::V6,
+        let (family, own) = match told {
+            NetfilterProtoFamily::IPv4 => ("ip", Some(Family::V4)),
+            NetfilterProtoFamily::IPv6 => ("ip6", Some(Family::V6)),
+            NetfilterProtoFamily::Inet => ("inet", None),
             _ => {
                 seen.unknown(ns, format!("table {name} of nftables: no plan has one of family {told:?}"));
                 continue;
             }
         };
         let has = |item: &Item| match &item.object {
-            Object::Rules(rules) => item.ns == *ns && rules.family == family && rules.table(name).is_some(),
+            Object::Rules(rules) => {
+                item.ns == *ns && Some(rules.family) == own && rules.table(name).is_some()
+            }
             _ => false,
         };
         if !seen.items.iter().any(has) {
@@ -51,6 +68,17 @@ pub(super) fn unread(
         }
     }
     unread
+}
+
+/// Reads what `nft list` has written of tables that people wrote.
+pub(super) fn read_script(ns: &NsName, text: &str, seen: &mut Seen) {
+    if text.is_empty() {
+        return;
+    }
+    match Script::read(text) {
+        Ok(script) => seen.item(ns, Object::Script(script.into())),
+        Err(error) => seen.unknown(ns, format!("tables of nftables: {error}")),
+    }
 }
 
 /// Reads what `nft list` has written of tables: one set of rules for each family.

@@ -50,6 +50,8 @@ pub(super) struct Ground {
     standing: Vec<Item>,
     services: BTreeMap<(NsName, String), Service>,
     writing: BTreeMap<NsName, Writing>,
+    /// What nft has been given as text, by namespace.
+    scripts: BTreeMap<NsName, String>,
     /// The Docker Engine that runs here.
     daemon: Option<Running>,
     /// How many questions have been asked: the number of the last.

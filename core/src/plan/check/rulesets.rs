@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::addr::IfName;
 use crate::plan::NsName;
+use crate::rules::nft::Script;
 use crate::rules::{Backend, Hook, Ruleset, Table, Target};
 
 impl super::Seen {
@@ -21,6 +23,17 @@ impl super::Seen {
             }
             self.jumps(table, what);
         }
+    }
+
+    /// A text for nft: whatever it names is there when it is read.
+    pub(super) fn script(&mut self, ns: &NsName, script: &Script, what: &str) {
+        let missing = |device: &&IfName| self.links.get(ns).is_none_or(|links| !links.contains_key(*device));
+        let missing: Vec<&IfName> = script.devices.iter().filter(missing).collect();
+        for device in missing {
+            self.fault(what, format!("it names the device {device}, which is not there yet"));
+        }
+        let tables = script.rulesets.iter().flat_map(|ruleset| &ruleset.tables);
+        tables.for_each(|table| self.jumps(table, what));
     }
 
     fn hooks(&mut self, table: &Table, what: &str) {

@@ -61,6 +61,6 @@ fn bound(object: &Object) -> Vec<Bound> {
         | Object::Address(_)
         | Object::Up(_) => vec![],
         Object::Route(_) | Object::PolicyRule(_) | Object::Neighbour(_) | Object::Sysctl(_) => vec![],
-        Object::Rules(_) | Object::File(_) | Object::Process(_) => vec![],
+        Object::Rules(_) | Object::Script(_) | Object::File(_) | Object::Process(_) => vec![],
     }
 }

@@ -180,6 +180,11 @@ pub(super) fn rules(ns: &NsName, ruleset: &Ruleset) -> String {
     }
 }
 
+/// What nft is given as it is.
+pub(super) fn script(ns: &NsName, text: &str) -> String {
+    shell::feed(&format!("{} nft -f -", exec(ns)), text)
+}
+
 /// Takes the tables away, or all that is in them where they are iptables' own.
 pub(super) fn no_rules(ns: &NsName, ruleset: &Ruleset) -> String {
     let empty = |table: &Table| Table { name: table.name.clone(), maps: Vec::new(), chains: Vec::new() };

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use super::{statement, weight};
+use super::{AS_WRITTEN, statement, weight};
 use crate::addr::{Family, IfName, IpNet, PortRange};
 use crate::rules::{
-    AddrType, AddrTypeMatch, ConntrackMatch, CtState, HopLimitMatch, IcmpType, Is, MapKey, MarkValue, Match,
-    MultiportMatch, MultiportSide, PhysDevMatch, PortsMatch, Protocol, Rule, Target, TcpMatch,
+    AddrType, AddrTypeMatch, AddressSide, ConntrackMatch, CtState, HopLimitMatch, IcmpType, Is, MapKey,
+    MarkValue, Match, MultiportMatch, MultiportSide, PhysDevMatch, PortsMatch, Protocol, Rule, SetMatch,
+    Target, TcpMatch,
 };
 
 /// A rule as one line: its matches, a counter as iptables keeps one (Docker has none where it asks a map), and what it
@@ -28,8 +29,10 @@ pub fn rule(family: Family, rule: &Rule) -> Result<String, String> {
         }
         // Ports are those of a protocol: where they are asked for, its name is in the question.
         let named = matches!(m, Match::Protocol(Is { not: false, value }) if asks_ports(rule, *value));
-        if !named {
-            words.extend(expression(ip, m)?);
+        match m {
+            Match::Multiport(ports) => words.extend(multiport(transport(rule), ports)?),
+            _ if named => {}
+            m => words.extend(expression(ip, m)?),
         }
     }
     if !matches!(rule.target, Some(Target::Vmap { .. })) {
@@ -53,9 +56,21 @@ fn asks_ports(rule: &Rule, protocol: Protocol) -> bool {
         Match::InInterfaces(_) => false,
         Match::Protocol(_) | Match::Fragment(_) | Match::Icmp(_) | Match::AddrType(_) => false,
         Match::Conntrack(_) | Match::State(_) | Match::Mark(_) | Match::ConnMark(_) => false,
-        Match::Comment(_) | Match::Multiport(_) | Match::PhysDev(_) => false,
+        Match::Multiport(_) => transport(rule) != "th",
+        Match::Comment(_) | Match::PhysDev(_) => false,
         Match::Set(_) | Match::Ttl(_) | Match::HopLimit(_) | Match::Other { .. } => false,
     })
+}
+
+/// The protocol that a rule asks for, by the name its ports have; of none, or of another, those of `th`.
+fn transport(rule: &Rule) -> &'static str {
+    let named = |m: &Match| match m {
+        Match::Protocol(Is { not: false, value: Protocol::TCP }) => Some("tcp"),
+        Match::Protocol(Is { not: false, value: Protocol::UDP }) => Some("udp"),
+        Match::Protocol(Is { not: false, value: Protocol::SCTP }) => Some("sctp"),
+        _ => None,
+    };
+    rule.matches.iter().find_map(named).unwrap_or("th")
 }
 
 /// One match; several expressions where it asks several things.
@@ -83,14 +98,26 @@ fn expression(ip: &str, m: &Match) -> Result<Vec<String>, String> {
         Match::State(states) => one(is("ct state", states.not, list(&states.value, state))),
         Match::Mark(mark) => one(marked("meta mark", mark)),
         Match::ConnMark(mark) => one(marked("ct mark", mark)),
-        Match::Multiport(ports) => multiport(ports),
+        Match::Multiport(ports) => multiport("th", ports),
         Match::PhysDev(device) => physdev(device),
         Match::Ttl(limit) => one(hop_limit("ip ttl", *limit)),
         Match::HopLimit(limit) => one(hop_limit("ip6 hoplimit", *limit)),
         Match::Comment(_) => Ok(Vec::new()),
-        // nft's own sets are not those of ipset.
-        Match::Fragment(_) | Match::Set(_) | Match::Other { .. } => Err(as_written(m)),
+        Match::Set(set) => networks(ip, set).map(|words| vec![words]).ok_or_else(|| as_written(m)),
+        Match::Other { module, options } if module == AS_WRITTEN => one(options.join(" ")),
+        Match::Fragment(_) | Match::Other { .. } => Err(as_written(m)),
     }
+}
+
+/// `ip saddr { … }`; a set of ipset, which has a name, is none of nft's.
+fn networks(ip: &str, set: &Is<SetMatch>) -> Option<String> {
+    let networks = set.value.networks.as_ref().filter(|_| set.value.name.is_empty())?;
+    let field = match set.value.side {
+        AddressSide::Source => "saddr",
+        AddressSide::Destination => "daddr",
+    };
+    let all: Vec<String> = networks.iter().map(|net| bare(*net)).collect();
+    Some(is(&format!("{ip} {field}"), set.not, format!("{{ {} }}", all.join(", "))))
 }
 
 /// What has no words in nft, as iptables writes it.
@@ -263,15 +290,15 @@ fn marked(what: &str, mark: &Is<MarkValue>) -> String {
     }
 }
 
-fn multiport(ports: &MultiportMatch) -> Result<Vec<String>, String> {
+fn multiport(of: &str, ports: &MultiportMatch) -> Result<Vec<String>, String> {
     let set: Vec<String> = ports.ports.value.iter().map(|p| range(*p)).collect();
     let set = format!("{{ {} }}", set.join(", "));
     match ports.which {
-        MultiportSide::Source => Ok(vec![is("th sport", ports.ports.not, set)]),
-        MultiportSide::Destination => Ok(vec![is("th dport", ports.ports.not, set)]),
+        MultiportSide::Source => Ok(vec![is(&format!("{of} sport"), ports.ports.not, set)]),
+        MultiportSide::Destination => Ok(vec![is(&format!("{of} dport"), ports.ports.not, set)]),
         // Neither port is in the set: two questions. Either is: a choice, which no rule of nft has.
         MultiportSide::Either if ports.ports.not => {
-            Ok(vec![is("th sport", true, &set), is("th dport", true, &set)])
+            Ok(vec![is(&format!("{of} sport"), true, &set), is(&format!("{of} dport"), true, &set)])
         }
         MultiportSide::Either => Err(as_written(&Match::Multiport(ports.clone()))),
     }

@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::words::{Reader, Word};
-use crate::addr::PortRange;
-use crate::rules::iptables::ParseError;
+use super::AS_WRITTEN;
 use crate::rules::{MarkValue, NatRange, PortMap, RejectWith, Rule, Target};
 
 /// A target as a statement; none where it only watches.
@@ -27,6 +25,7 @@ pub(super) fn statement(target: &Target) -> Result<Option<String>, String> {
         }
         Target::NoTrack { .. } => "notrack".to_owned(),
         Target::Watch { .. } => return Ok(None),
+        Target::Other { name, options } if name == AS_WRITTEN => options.join(" "),
         Target::Other { .. } => {
             return Err(
                 Rule { matches: Vec::new(), target: Some(target.clone()), counters: None }.to_string()
@@ -79,34 +78,4 @@ const fn how(ports: PortMap) -> &'static str {
 
 fn span(first: u16, last: u16) -> String {
     if first == last { first.to_string() } else { format!("{first}-{last}") }
-}
-
-/// Reads a statement that ends a rule, from its first word on; none of another word.
-pub(super) fn read<'a>(word: Word<'a>, reader: &mut Reader<'a>) -> Result<Option<Target>, ParseError> {
-    let target = match word.text {
-        "accept" => Target::Accept,
-        "drop" => Target::Drop,
-        "return" => Target::Return,
-        "jump" => Target::Jump(reader.name()?),
-        "goto" => Target::Goto(reader.name()?),
-        "masquerade" => Target::Masquerade(PortMap::default()),
-        "dnat" => Target::Dnat(range(reader)?),
-        "snat" => Target::Snat(range(reader)?),
-        _ => return Ok(None),
-    };
-    Ok(Some(target))
-}
-
-/// `to 172.18.0.2:80`, `to [fd00::2]:80`, `to 203.0.113.10`, `to :53`.
-fn range(reader: &mut Reader<'_>) -> Result<NatRange, ParseError> {
-    reader.expect("to")?;
-    reader.one_of("one address, one port, or both", |text| {
-        if let Some(port) = text.strip_prefix(':') {
-            let ports = Some(PortRange::single(port.parse().ok()?));
-            let ports = PortMap { ports, ..PortMap::default() };
-            return Some(NatRange { addresses: None, ports, persistent: false });
-        }
-        let socket = text.parse::<std::net::SocketAddr>().map(|s| NatRange::to(s.ip(), Some(s.port())));
-        socket.or_else(|_| text.parse::<IpAddr>().map(|address| NatRange::to(address, None))).ok()
-    })
 }

@@ -45,7 +45,7 @@ pub(super) fn read(field: Field<'_>, folder: &Path, files: &dyn Files, out: &mut
     }
     machine.boot_ip_forward = forwarding(field, &machine.sysctls, out);
     if let Some(field) = Field::of(node, "firewall") {
-        machine.firewall = firewall::read(field, folder, files, out);
+        firewall::read(field, folder, files, &mut machine, out);
     }
     machine
 }

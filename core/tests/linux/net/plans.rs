@@ -105,7 +105,8 @@ const fn network(object: &Object) -> bool {
     match object {
         Object::Link(_) | Object::BridgePort(_) | Object::Address(_) | Object::Up(_) => true,
         Object::Route(_) | Object::PolicyRule(_) | Object::Neighbour(_) => true,
-        Object::Namespace(_) | Object::Sysctl(_) | Object::Rules(_) | Object::File(_) => false,
+        Object::Namespace(_) | Object::Sysctl(_) | Object::Rules(_) | Object::Script(_) => false,
+        Object::File(_) => false,
         Object::Process(_) | Object::Proxy(_) | Object::Reservation(_) => false,
         Object::Resolver(_) | Object::Listener(_) => false,
     }

@@ -17,11 +17,16 @@ use super::words::{Words, destination_port};
 /// Takes out whom a rule names otherwise than as the one that packets go to.
 pub(super) fn set_apart(plan: &Plan, words: &mut Words) {
     for item in &plan.items {
-        let Object::Rules(ruleset) = &item.object else { continue };
+        let rulesets = match &item.object {
+            Object::Rules(ruleset) => std::slice::from_ref(ruleset),
+            Object::Script(script) => &script.rulesets,
+            _ => continue,
+        };
         if words.owner_of_ns(&item.ns).is_some() {
             continue;
         }
-        for rule in ruleset.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules) {
+        let tables = rulesets.iter().flat_map(|ruleset| &ruleset.tables);
+        for rule in tables.flat_map(|t| &t.chains).flat_map(|c| &c.rules) {
             let about = about(rule, words);
             let one = about.len() < 2 && about.iter().all(|node| leads_to(rule, node, words));
             let apart: Vec<NodeName> = about.into_iter().filter(|_| !one).cloned().collect();

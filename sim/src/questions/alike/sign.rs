@@ -50,6 +50,10 @@ pub(super) fn sign(plan: &Plan, words: &Words) -> BTreeMap<NodeName, Signed> {
     for item in &plan.items {
         match (&item.object, words.owner_of_ns(&item.ns)) {
             (Object::Rules(ruleset), None) => rules::sign(&item.ns, ruleset, words, &mut all, &mut others),
+            (Object::Script(script), None) => {
+                let sign = |ruleset: &_| rules::sign(&item.ns, ruleset, words, &mut all, &mut others);
+                script.rulesets.iter().map(|ruleset| &**ruleset).for_each(sign);
+            }
             (Object::Resolver(resolver), owner) => {
                 let text = resolver_text(item, resolver, &zones);
                 note(owner, &text, words, &mut all, &mut others);
@@ -105,6 +109,7 @@ fn text(item: &Item, words: &Words) -> String {
         object @ (Object::Up(_) | Object::Route(_) | Object::PolicyRule(_)) => {
             format!("{} {object:?}", item.ns)
         }
+        object @ Object::Script(_) => format!("{} {object:?}", item.ns),
         object @ (Object::Rules(_) | Object::Process(_) | Object::Proxy(_) | Object::Reservation(_)) => {
             format!("{} {object:?}{of}", item.ns)
         }

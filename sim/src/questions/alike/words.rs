@@ -9,7 +9,7 @@ use rustc_hash::FxBuildHasher;
 use seatrial_core::addr::Transport;
 use seatrial_core::plan::{Item, LinkKind, NsName, Object, Plan, Process, Zone};
 use seatrial_core::probe::NsKind;
-use seatrial_core::rules::{Match, Rule, Target};
+use seatrial_core::rules::{Match, Rule, Ruleset, Target};
 use seatrial_core::topology::NodeName;
 
 /// The words of every container that may be like another.
@@ -173,18 +173,21 @@ impl Words {
                 let owner = self.owners.get(&proxy.connect.ip().to_string()).cloned();
                 self.add_port(proxy.transport, proxy.listen.port(), owner);
             }
-            Object::Rules(rules) => {
-                for rule in rules.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules) {
-                    if let Some((transport, port, to)) = translated(rule) {
-                        let owner = self.owners.get(&to.to_string()).cloned();
-                        self.add_port(transport, port, owner);
-                    }
-                }
-            }
+            Object::Rules(rules) => self.add_translated(rules),
+            Object::Script(script) => script.rulesets.iter().for_each(|rules| self.add_translated(rules)),
             Object::Namespace(_) | Object::Link(_) | Object::BridgePort(_) | Object::Address(_) => {}
             Object::Up(_) | Object::Route(_) | Object::PolicyRule(_) | Object::Neighbour(_) => {}
             Object::Sysctl(_) | Object::File(_) | Object::Process(_) | Object::Reservation(_) => {}
             Object::Resolver(_) | Object::Listener(_) => {}
+        }
+    }
+
+    fn add_translated(&mut self, rules: &Ruleset) {
+        for rule in rules.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules) {
+            if let Some((transport, port, to)) = translated(rule) {
+                let owner = self.owners.get(&to.to_string()).cloned();
+                self.add_port(transport, port, owner);
+            }
         }
     }
 

@@ -43,6 +43,7 @@ impl Ground {
                 sysctl::write(self.space(kind, ns)?, ns.as_str(), setting)
             }
             Object::Rules(ruleset) => self.begin_rules(ns, ruleset, Before::Nothing).await,
+            Object::Script(script) => self.begin_script(ns, script).await,
             Object::File(file) => files::write(ns, file),
             Object::Process(process) => self.start(process).await,
             Object::Proxy(_) | Object::Reservation(_) | Object::Resolver(_) => self.serve(ns, object),

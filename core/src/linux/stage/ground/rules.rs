@@ -11,6 +11,7 @@ use crate::linux::rules::{self, Before};
 use crate::plan::NsName;
 use crate::probe::NsKind;
 use crate::rules::Ruleset;
+use crate::rules::nft::Script;
 
 /// How many tools run at one time: each is a process of a few MB.
 static TURNS: Semaphore = Semaphore::const_new(8);
@@ -27,19 +28,46 @@ impl Ground {
         before: Before,
     ) -> Result<(), Error> {
         let space = Rc::clone(self.space(NsKind::Network, ns)?);
-        let (first, name, ruleset) = (self.writing.remove(ns), ns.clone(), ruleset.clone());
+        let (name, ruleset) = (ns.clone(), ruleset.clone());
+        let write = async move { rules::restore(&space, name.as_str(), &ruleset, before).await };
+        self.begin(ns, write).await;
+        Ok(())
+    }
+
+    /// Begins to give nft a text; of one that goes on from what nft has been given, what is new.
+    pub(super) async fn begin_script(&mut self, ns: &NsName, script: &Script) -> Result<(), Error> {
+        let before = self.scripts.insert(ns.clone(), script.text.clone());
+        let text = match before {
+            None => script.text.clone(),
+            Some(before) => match script.text.strip_prefix(&before) {
+                Some(new) => new.to_owned(),
+                None => script.room() + &script.text,
+            },
+        };
+        self.begin_text(ns, text).await
+    }
+
+    pub(super) async fn begin_text(&mut self, ns: &NsName, text: String) -> Result<(), Error> {
+        let space = Rc::clone(self.space(NsKind::Network, ns)?);
+        let name = ns.clone();
+        let write = async move { rules::run(&space, name.as_str(), "nft", &["-f", "-"], &text).await };
+        self.begin(ns, write).await;
+        Ok(())
+    }
+
+    async fn begin(&mut self, ns: &NsName, write: impl Future<Output = Result<(), Error>> + 'static) {
+        let first = self.writing.remove(ns);
         let write = async move {
             if let Some(first) = first {
                 end(first.await)?;
             }
             // Nobody closes it.
             let _turn = TURNS.acquire().await;
-            rules::restore(&space, name.as_str(), &ruleset, before).await
+            write.await
         };
         self.writing.insert(ns.clone(), spawn_local(write));
         // Whatever is made next waits for nothing: the tool is to be started before.
         yield_now().await;
-        Ok(())
     }
 
     /// Waits until all rules are written.

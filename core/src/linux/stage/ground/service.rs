@@ -45,6 +45,7 @@ impl Ground {
             | Object::Neighbour(_)
             | Object::Sysctl(_)
             | Object::Rules(_)
+            | Object::Script(_)
             | Object::File(_)
             | Object::Process(_)
             | Object::Listener(_) => return Ok(()),
@@ -87,6 +88,7 @@ fn name(object: &Object) -> Option<String> {
         | Object::Neighbour(_)
         | Object::Sysctl(_)
         | Object::Rules(_)
+        | Object::Script(_)
         | Object::File(_)
         | Object::Process(_)
         | Object::Listener(_) => None,

@@ -15,6 +15,7 @@ impl Ground {
             Object::Namespace(namespace) => {
                 if namespace.kind() == NsKind::Network {
                     self.clear(ns)?;
+                    self.scripts.remove(ns);
                 }
                 self.give_up(ns, namespace.kind())
             }
@@ -32,6 +33,10 @@ impl Ground {
             // A setting that nobody asks for any more keeps its value, as it does under Docker.
             Object::Sysctl(_) => Ok(()),
             Object::Rules(ruleset) => self.begin_rules(ns, &rules::emptied(ruleset), Before::Others).await,
+            Object::Script(script) => {
+                self.scripts.remove(ns);
+                self.begin_text(ns, script.room()).await
+            }
             Object::File(file) => files::remove(ns, file),
             Object::Process(process) => self.end(&process.node).await,
             Object::Proxy(_) | Object::Reservation(_) | Object::Resolver(_) => {
@@ -49,7 +54,7 @@ impl Ground {
         match object {
             Object::Resolver(names) => self.rename(ns, names),
             Object::Rules(ruleset) => self.begin_rules(ns, ruleset, Before::Others).await,
-            Object::File(_) | Object::Sysctl(_) => self.add(ns, object).await,
+            Object::File(_) | Object::Sysctl(_) | Object::Script(_) => self.add(ns, object).await,
             Object::Link(_)
             | Object::BridgePort(_)
             | Object::Address(_)

@@ -151,7 +151,8 @@ const fn touched(operation: &PlanOp) -> Option<End<'_>> {
         Object::Address(address) => Some((ns, &address.link)),
         Object::Up(link) => Some((ns, link)),
         Object::BridgePort(_) | Object::Route(_) | Object::PolicyRule(_) | Object::Neighbour(_) => None,
-        Object::Namespace(_) | Object::Sysctl(_) | Object::Rules(_) | Object::File(_) => None,
+        Object::Namespace(_) | Object::Sysctl(_) | Object::Rules(_) | Object::Script(_) => None,
+        Object::File(_) => None,
         Object::Process(_) | Object::Proxy(_) | Object::Reservation(_) => None,
         Object::Resolver(_) | Object::Listener(_) => None,
     }
