@@ -138,7 +138,8 @@ impl Snapshot {
             Object::Route(route) => route.via == Some(address),
             Object::Neighbour(neighbour) => neighbour.address == address,
             Object::Namespace(_) | Object::Link(_) | Object::BridgePort(_) | Object::Up(_) => false,
-            Object::PolicyRule(_) | Object::Sysctl(_) | Object::Rules(_) | Object::File(_) => false,
+            Object::PolicyRule(_) | Object::Sysctl(_) | Object::Rules(_) | Object::Script(_) => false,
+            Object::File(_) => false,
             Object::Process(_) | Object::Proxy(_) | Object::Reservation(_) => false,
             Object::Resolver(_) | Object::Listener(_) => false,
         })

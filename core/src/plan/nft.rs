@@ -2,7 +2,7 @@
 
 use super::change::{Refused, difference};
 use super::planner::{Planner, stands};
-use super::{Item, Link, LinkKind, NsName, Object, PlanOp};
+use super::{Item, LinkKind, NsName, Object, PlanOp};
 use crate::addr::IfName;
 use crate::probe::NsKind;
 use crate::rules::nft::Script;
@@ -73,14 +73,10 @@ impl Planner {
 
 /// Whether a namespace has a device.
 fn has(items: &[Item], ns: &NsName, device: &IfName) -> bool {
-    *device == IfName::lo()
-        || items.iter().any(|item| match &item.object {
-            Object::Link(Link { kind: LinkKind::Veth(peer), .. })
-                if peer.ns == *ns && peer.name == *device =>
-            {
-                true
-            }
-            Object::Link(link) => item.ns == *ns && link.name == *device,
-            _ => false,
-        })
+    let is = |item: &Item| {
+        let Object::Link(link) = &item.object else { return false };
+        let peer = matches!(&link.kind, LinkKind::Veth(peer) if peer.ns == *ns && peer.name == *device);
+        peer || (item.ns == *ns && link.name == *device)
+    };
+    *device == IfName::lo() || items.iter().any(is)
 }

@@ -29,10 +29,10 @@ pub fn rule(family: Family, rule: &Rule) -> Result<String, String> {
         }
         // Ports are those of a protocol: where they are asked for, its name is in the question.
         let named = matches!(m, Match::Protocol(Is { not: false, value }) if asks_ports(rule, *value));
-        match m {
-            Match::Multiport(ports) => words.extend(multiport(transport(rule), ports)?),
-            _ if named => {}
-            m => words.extend(expression(ip, m)?),
+        if let Match::Multiport(ports) = m {
+            words.extend(multiport(transport(rule), ports)?);
+        } else if !named {
+            words.extend(expression(ip, m)?);
         }
     }
     if !matches!(rule.target, Some(Target::Vmap { .. })) {
@@ -64,11 +64,14 @@ fn asks_ports(rule: &Rule, protocol: Protocol) -> bool {
 
 /// The protocol that a rule asks for, by the name its ports have; of none, or of another, those of `th`.
 fn transport(rule: &Rule) -> &'static str {
-    let named = |m: &Match| match m {
-        Match::Protocol(Is { not: false, value: Protocol::TCP }) => Some("tcp"),
-        Match::Protocol(Is { not: false, value: Protocol::UDP }) => Some("udp"),
-        Match::Protocol(Is { not: false, value: Protocol::SCTP }) => Some("sctp"),
-        _ => None,
+    let named = |m: &Match| {
+        let Match::Protocol(Is { not: false, value }) = m else { return None };
+        match *value {
+            Protocol::TCP => Some("tcp"),
+            Protocol::UDP => Some("udp"),
+            Protocol::SCTP => Some("sctp"),
+            Protocol(_) => None,
+        }
     };
     rule.matches.iter().find_map(named).unwrap_or("th")
 }

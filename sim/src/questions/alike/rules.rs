@@ -17,10 +17,12 @@ use super::words::{Words, destination_port};
 /// Takes out whom a rule names otherwise than as the one that packets go to.
 pub(super) fn set_apart(plan: &Plan, words: &mut Words) {
     for item in &plan.items {
-        let rulesets = match &item.object {
-            Object::Rules(ruleset) => std::slice::from_ref(ruleset),
-            Object::Script(script) => &script.rulesets,
-            _ => continue,
+        let rulesets = if let Object::Script(script) = &item.object {
+            script.rulesets.as_slice()
+        } else if let Object::Rules(ruleset) = &item.object {
+            std::slice::from_ref(ruleset)
+        } else {
+            continue;
         };
         if words.owner_of_ns(&item.ns).is_some() {
             continue;

@@ -110,9 +110,10 @@ impl<'a> Document<'a> {
         if matches!(verb, Verb::Delete | Verb::Flush) {
             let (scope, name) = self.named(&mut reader.clone())?;
             let draft = self.standing(reader)?;
-            match verb {
-                Verb::Flush => draft.chains.iter_mut().for_each(|chain| chain.rules.clear()),
-                _ => self.0.retain(|draft| (draft.scope, draft.name) != (scope, name.text)),
+            if verb == Verb::Flush {
+                draft.chains.iter_mut().for_each(|chain| chain.rules.clear());
+            } else {
+                self.0.retain(|draft| (draft.scope, draft.name) != (scope, name.text));
             }
             return Ok(());
         }
@@ -139,9 +140,10 @@ impl<'a> Document<'a> {
             Verb::Add | Verb::Insert => chain(draft, reader),
             Verb::Delete | Verb::Flush => {
                 let place = chain_place(draft, reader)?;
-                match verb {
-                    Verb::Flush => draft.chains.get_mut(place).into_iter().for_each(|c| c.rules.clear()),
-                    _ => _ = draft.chains.remove(place),
+                if verb == Verb::Flush {
+                    draft.chains.get_mut(place).into_iter().for_each(|chain| chain.rules.clear());
+                } else {
+                    draft.chains.remove(place);
                 }
                 Ok(())
             }
@@ -178,9 +180,10 @@ impl<'a> Document<'a> {
             Verb::Add | Verb::Insert => set(draft, reader),
             Verb::Delete | Verb::Flush => {
                 let name = reader.name()?;
-                match verb {
-                    Verb::Flush => draft.sets.get_mut(name).into_iter().for_each(|s| s.elements.clear()),
-                    _ => _ = draft.sets.remove(name),
+                if verb == Verb::Flush {
+                    draft.sets.get_mut(name).into_iter().for_each(|set| set.elements.clear());
+                } else {
+                    draft.sets.remove(name);
                 }
                 Ok(())
             }

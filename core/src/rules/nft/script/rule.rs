@@ -175,12 +175,9 @@ impl<'a> Under<'_, 'a> {
             Some(name) => {
                 reader.next();
                 let set = self.table.sets.get(name).ok_or_else(|| word.expected("a map of this table"))?;
-                let key = match asked {
-                    Key::Input => Some(MapKey::InInterface),
-                    Key::Output => Some(MapKey::OutInterface),
-                    _ => None,
-                };
-                if let Some(key) = key.filter(|_| set.asks_devices()) {
+                if set.asks_devices() && [Key::Input, Key::Output].contains(&asked) {
+                    let comes = asked == Key::Input;
+                    let key = if comes { MapKey::InInterface } else { MapKey::OutInterface };
                     self.does(Target::Vmap { key, map: name.to_owned() });
                     return Ok(true);
                 }

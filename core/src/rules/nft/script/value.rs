@@ -50,10 +50,12 @@ pub(super) fn sign(asked: Key, reader: &mut Reader<'_>) -> Result<Option<Sign>, 
         ">=" => Sign::Above { inclusive: true },
         "&" => {
             reader.next();
-            let mask = match asked {
-                Key::TcpFlags => flags(reader)?,
-                Key::Mark | Key::ConnMark => reader.one_of("a mask", number)?,
-                _ => return Ok(None),
+            let mask = if asked == Key::TcpFlags {
+                flags(reader)?
+            } else if [Key::Mark, Key::ConnMark].contains(&asked) {
+                reader.one_of("a mask", number)?
+            } else {
+                return Ok(None);
             };
             let not =
                 reader.one_of("== or !=", |text| ["==", "!="].contains(&text).then_some(text == "!="))?;
@@ -254,7 +256,8 @@ fn compared(asked: Key, sign: Sign, values: &[Word<'_>], family: Family) -> Resu
     let bound = match sign {
         Sign::Below { inclusive: false } => value.checked_sub(1),
         Sign::Above { inclusive: false } => value.checked_add(1),
-        _ => Some(value),
+        Sign::Below { inclusive: true } | Sign::Above { inclusive: true } => Some(value),
+        Sign::Is | Sign::Not | Sign::Masked { .. } => return Ok(None),
     };
     let bound = bound.ok_or_else(|| word.expected("what something is below or above"))?;
     let below = matches!(sign, Sign::Below { .. });
