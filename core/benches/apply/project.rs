@@ -74,6 +74,7 @@ fn of_networks(item: &Item) -> bool {
             Object::Up(link) => item.ns != host() || link.as_str() != "eth0",
             Object::Route(_) => item.ns != host(),
             Object::Rules(rules) => rules.family == Family::V4,
+            Object::Script(_) => false,
             Object::Sysctl(sysctl) => sysctl.key.starts_with("net."),
             Object::BridgePort(_) | Object::Neighbour(_) | Object::PolicyRule(_) => true,
             Object::File(_) | Object::Process(_) | Object::Proxy(_) => false,

@@ -117,6 +117,7 @@ pub(crate) fn topology(release: &str, folder: &Path, setting: &Setting) -> Topol
         sysctls: BTreeMap::new(),
         boot_ip_forward: setting.forwards,
         firewall: Vec::new(),
+        nft: None,
     };
     let mut networks = project.networks;
     // Networks that were made by hand, beside compose.

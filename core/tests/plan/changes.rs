@@ -75,6 +75,7 @@ fn replaces(new: &Object, old: &Object) -> bool {
     match (new, old) {
         (Object::File(a), Object::File(b)) => a.path == b.path,
         (Object::Rules(a), Object::Rules(b)) => a.family == b.family && a.backend == b.backend,
+        (Object::Script(_), Object::Script(_)) => true,
         (Object::Resolver(_), Object::Resolver(_)) => true,
         (Object::Sysctl(a), Object::Sysctl(b)) => a.key == b.key,
         _ => false,

@@ -80,6 +80,7 @@ pub(crate) fn machine() -> Machine {
         sysctls: BTreeMap::new(),
         boot_ip_forward: false,
         firewall: Vec::new(),
+        nft: None,
     }
 }
 
