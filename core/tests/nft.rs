@@ -88,7 +88,7 @@ fn a_rule_of_inet_is_one_of_ipv4_one_of_ipv6_or_both() {
         ("fib saddr . iif oif missing drop", Some("fib saddr . iif oif missing drop"), None),
         ("tcp dport 80 queue num 1", Some("tcp dport 80 queue num 1"), None),
         ("meta mark set 0x7 accept", Some("meta mark set 0x7; accept"), None),
-        ("icmp type { echo-request, 3 } drop", Some("icmp type 8 drop; icmp type 3 drop"), None),
+        ("icmp type { echo-request, 3 } drop", Some("icmp type 8 drop; icmp type 3 drop"), Some("")),
         (
             "ct state vmap { new : jump c, invalid : drop }",
             Some("ct state new jump c; ct state invalid drop"),

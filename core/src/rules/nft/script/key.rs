@@ -78,9 +78,9 @@ pub(super) fn read<'a>(word: Word<'a>, reader: &mut Reader<'a>, family: Family) 
         "sctp" => return ports(Some(Protocol::SCTP), reader),
         "th" => return ports(None, reader),
         "icmp" | "icmpv6" if reader.take("type") => match (word.text, family) {
-            ("icmp", _) => Key::Icmp(Protocol::ICMP),
-            (_, Family::V6) => Key::Icmp(Protocol::ICMPV6),
-            (_, Family::V4) => return Ok(Asked::Elsewhere),
+            ("icmp", Family::V4) => Key::Icmp(Protocol::ICMP),
+            ("icmpv6", Family::V6) => Key::Icmp(Protocol::ICMPV6),
+            (_, _) => return Ok(Asked::Elsewhere),
         },
         "iifname" | "iif" => Key::Input,
         "oifname" | "oif" => Key::Output,

@@ -61,7 +61,8 @@ pub(super) fn sign(asked: Key, reader: &mut Reader<'_>) -> Result<Option<Sign>, 
                 reader.one_of("== or !=", |text| ["==", "!="].contains(&text).then_some(text == "!="))?;
             return Ok(Some(Sign::Masked { mask, not }));
         }
-        "." | "|" | "^" | "<<" | ">>" | "map" | "" => return Ok(None),
+        "." | "|" | "^" | "<<" | ">>" | "map" => return Ok(None),
+        "" => return reader.word().map(|_| None),
         _ => return Ok(Some(Sign::Is)),
     };
     reader.next();
