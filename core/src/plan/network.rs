@@ -103,10 +103,17 @@ impl Net {
         let subnet = self.subnet(family).filter(|_| self.routes)?;
         match &self.spec.driver {
             Driver::Ipvlan(o) if o.mode != IpvlanMode::L2 => Some(Gateway::Device),
-            Driver::Bridge(_) | Driver::Macvlan(_) | Driver::Ipvlan(_) | Driver::Host | Driver::None => {
+            Driver::Bridge(_) => self.default_gateway(family).or(subnet.gateway).map(Gateway::Via),
+            Driver::Macvlan(_) | Driver::Ipvlan(_) | Driver::Host | Driver::None => {
                 subnet.gateway.map(Gateway::Via)
             }
         }
+    }
+
+    /// Where containers go out in the gateway's place: by an auxiliary address of a certain name (`DefaultGatewayV4AuxKey`,
+    /// daemon/libnetwork/drivers/bridge), which `default-gateway` gives docker0.
+    fn default_gateway(&self, family: Family) -> Option<IpAddr> {
+        written(&self.spec, family)?.aux_addresses.get(docker0::default_gateway_key(family)).copied()
     }
 
     /// Whether its devices look for neighbours; those of ipvlan l3 leave that to the parent's namespace.

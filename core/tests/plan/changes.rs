@@ -267,7 +267,10 @@ fn what_cannot_be_connected_is_refused_in_docker_s_words() {
         (Change::Stop(node("lan")), "lan is no container"),
         (Change::Rule(node("host"), "iptables -A NONE -j DROP".into()), "expected a chain"),
         (Change::Rule(node("nobody"), "iptables -F".into()), "there is no node nobody"),
-        (Change::Rule(node("web"), "nft flush ruleset".into()), "is no command of iptables"),
+        (
+            Change::Rule(node("web"), "nft flush ruleset".into()),
+            "it takes Docker's rules and those of iptables too",
+        ),
     ] {
         let error = planner.change(&change).unwrap_err().to_string();
         assert!(error.contains(words), "{change:?}: {error}");

@@ -48,16 +48,21 @@ fn pool(daemon: &Daemon, family: Family, bip: Option<IpNet>, fixed: Option<IpNet
     })
 }
 
+/// The name of the auxiliary address that containers go out by.
+pub(super) const fn default_gateway_key(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "DefaultGatewayIPv4",
+        Family::V6 => "DefaultGatewayIPv6",
+    }
+}
+
 /// `default-gateway` is kept from containers by an auxiliary address of this name (daemon/daemon_unix.go).
 fn default_gateway(
     daemon: &Daemon,
     family: Family,
     own: Option<std::net::IpAddr>,
 ) -> BTreeMap<String, std::net::IpAddr> {
-    let name = match family {
-        Family::V4 => "DefaultGatewayIPv4",
-        Family::V6 => "DefaultGatewayIPv6",
-    };
+    let name = default_gateway_key(family);
     let named = daemon.default_gateways.iter().find(|g| Family::of(**g) == family && Some(**g) != own);
     named.map(|g| (name.to_owned(), *g)).into_iter().collect()
 }

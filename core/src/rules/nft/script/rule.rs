@@ -199,6 +199,8 @@ impl<'a> Under<'_, 'a> {
                 alternatives.into_iter().map(|matches| Form { matches, target: Some(target.clone()) }),
             );
         }
+        // A map has no order.
+        forms.sort_by_cached_key(|form| format!("{:?}", form.matches));
         self.branch(word, forms)?;
         Ok(true)
     }
@@ -222,7 +224,12 @@ impl<'a> Under<'_, 'a> {
             [word] => Some(*word),
             _ => None,
         };
-        Ok(elements.into_iter().map(single).collect())
+        let values: Option<Vec<Word<'a>>> = elements.into_iter().map(single).collect();
+        // A set has no order: nft lists another than was written.
+        Ok(values.map(|mut values| {
+            values.sort_by_key(|value| value.text);
+            values
+        }))
     }
 
     /// Each form with each of these; the rule's own first.

@@ -117,7 +117,9 @@ pub(super) fn matches(
             each(values, not, |word| Ok(vec![Match::Protocol(Is { not, value: protocol_of(word)? })]))
         }
         Key::Ports(of, side) => {
-            let ranges = values.iter().map(port).collect::<Result<Vec<_>, _>>()?;
+            let mut ranges = values.iter().map(port).collect::<Result<Vec<_>, _>>()?;
+            ranges.sort_by_key(|range| (range.first(), range.last()));
+            ranges.dedup();
             all(ports(of, side, not, ranges))
         }
         Key::TcpFlags => masked(asked, sign, values),
@@ -143,7 +145,8 @@ pub(super) fn matches(
             Ok(Some(if is_family(values, family)? == not { Vec::new() } else { vec![Vec::new()] }))
         }
         Key::AddrType(side, device) => {
-            let kinds = values.iter().map(kind_of).collect::<Result<Vec<_>, _>>()?;
+            let mut kinds = values.iter().map(kind_of).collect::<Result<Vec<_>, _>>()?;
+            kinds.sort_unstable();
             all(vec![address_types(side, device, Is { not, value: kinds })])
         }
         Key::HopLimit => each(values, not, |word| {
@@ -153,13 +156,19 @@ pub(super) fn matches(
     }
 }
 
+/// A set has no order: nft lists another than was written.
+fn in_order<T: std::fmt::Debug>(all: &mut [T]) {
+    all.sort_by_cached_key(|one| format!("{one:?}"));
+}
+
 /// Each value an alternative; or none of them.
 fn each<'w, 'a: 'w>(
     values: &'w [Word<'a>],
     not: bool,
     of: impl Fn(&'w Word<'a>) -> Result<Vec<Match>, ParseError>,
 ) -> Result<Alternatives, ParseError> {
-    let each = values.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+    let mut each = values.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+    in_order(&mut each);
     Ok(Some(if not { vec![each.concat()] } else { each }))
 }
 
@@ -342,7 +351,8 @@ fn devices(comes: bool, not: bool, values: &[Word<'_>]) -> Result<Alternatives, 
         let is = Is { not, value: IfPattern(name) };
         vec![if comes { Match::InInterface(is) } else { Match::OutInterface(is) }]
     };
-    let all: Vec<Vec<Match>> = names.into_iter().map(pattern).collect();
+    let mut all: Vec<Vec<Match>> = names.into_iter().map(pattern).collect();
+    in_order(&mut all);
     Ok(Some(if not { vec![all.concat()] } else { all }))
 }
 
