@@ -81,7 +81,7 @@ fn a_rule_of_inet_is_one_of_ipv4_one_of_ipv6_or_both() {
         ("oifname != { \"a\", \"b*\" } drop", Some("oifname != \"a\" oifname != \"b*\" drop"), None),
         (
             "ct state { new, established } counter packets 1 bytes 2 log prefix \"x y\" group 2 accept",
-            Some("ct state new,established accept"),
+            Some("ct state established,new accept"),
             None,
         ),
         ("limit rate 1/second accept", Some("limit rate 1/second accept"), None),

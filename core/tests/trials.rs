@@ -146,7 +146,7 @@ fn the_first_alternative_that_fits_a_place_is_meant_there() {
 #[test]
 fn a_line_knows_its_place_without_the_comment_after_it() {
     let written = &whole().expect[0].alternatives[0].lines[0];
-    assert_eq!(written.at.to_string(), "demo/whole.trial.yaml:31:5");
+    assert_eq!(written.at.to_string(), "demo/whole.trial.yaml:32:5");
     assert!(written.at.text().ends_with("from 203.0.113.50"), "{}", written.at.text());
 }
 
