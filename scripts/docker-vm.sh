@@ -46,7 +46,7 @@ for kernel in "${kernels[@]}"; do
         mount -t tmpfs none /disk/tmp
         chroot /disk containerd --root /tmp/root --state /tmp/state --address /tmp/socket >/dev/null 2>&1 & warm=$!
         until [ -S /disk/tmp/socket ] || ! kill -0 "$warm" 2>/dev/null; do sleep 1; done
-        kill "$warm" && wait "$warm"
+        kill "$warm" 2>/dev/null; wait "$warm"
         umount /disk/tmp
         exec seatrial check "$@" --lane sim --lane docker --docker-root /disk --jobs 1
     ' sh "${paths[@]}" --engine "$engine"
