@@ -13,7 +13,7 @@ use super::elf;
 use crate::qemu::Extras;
 
 /// What plans and their rules need, and what the guest's port needs. What a kernel has built in, or has not, is not there.
-const WANTED: [&str; 63] = [
+const WANTED: [&str; 64] = [
     "virtio_pci",
     "virtio_console",
     "virtio_rng",
@@ -27,6 +27,7 @@ const WANTED: [&str; 63] = [
     "sch_netem",
     "sch_ingress",
     "act_mirred",
+    "cls_bpf",
     "cls_matchall",
     "ifb",
     "sctp",
