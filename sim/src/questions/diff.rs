@@ -240,6 +240,8 @@ impl Came {
 struct Asking<'a> {
     side: Side<'a>,
     machines: Machines,
+    /// The nodes, by name: which each is of all who ask.
+    numbers: BTreeMap<NodeName, usize>,
     told: Told,
     /// Whose an address is, and on which device.
     owners: BTreeMap<IpAddr, String>,
@@ -249,6 +251,8 @@ impl<'a> Asking<'a> {
     fn new(side: Side<'a>) -> Self {
         let machines = Machines::of(side.plan);
         let told = Told::new(side.plan, &machines.nodes);
+        let numbers =
+            machines.nodes.iter().cloned().enumerate().map(|(number, node)| (node, number)).collect();
         let mut owners = BTreeMap::new();
         for node in &machines.nodes {
             let homes = machines.homes(node).iter().chain(machines.gateways(node));
@@ -256,7 +260,7 @@ impl<'a> Asking<'a> {
                 owners.entry(*address).or_insert_with(|| format!("{node}.{device}"));
             }
         }
-        Self { side, machines, told, owners }
+        Self { side, machines, numbers, told, owners }
     }
 
     /// What this network can be asked.
@@ -299,10 +303,7 @@ impl<'a> Asking<'a> {
     /// The question as this network is asked it; none where nobody here can ask it, or be asked, or it makes no sense.
     fn probe(&self, source: &NodeName, question: &Question, crafted: bool) -> Option<Probe> {
         let Question { node, whom, ask } = question;
-        let known = |node: &NodeName| self.machines.nodes.contains(node);
-        if !known(source) {
-            return None;
-        }
+        self.numbers.get(source)?;
         let target = match whom {
             Whom::Name(name) => Target::Name(name.clone()),
             Whom::Address(address) => Target::Address(*address),
@@ -338,8 +339,8 @@ impl<'a> Asking<'a> {
             let decided = decided(&outcome, &trace);
             (outcome, decided)
         };
-        let number = self.machines.nodes.iter().position(|node| *node == probe.from);
-        let (outcome, decided) = match number.filter(|_| !probe.options.raw) {
+        let number = self.numbers.get(&probe.from).filter(|_| !probe.options.raw);
+        let (outcome, decided) = match number.copied() {
             Some(number) => {
                 let (node, target) = (question.node.clone(), probe.target.clone());
                 let asked = Asked { row, node, target, ask: question.ask };
