@@ -18,6 +18,7 @@ pub(crate) fn run(args: &Down) -> Result<Output, Refusal> {
         return Err(several(names.iter()));
     }
     if names.is_empty() {
+        labs.tidy();
         return Ok(Output::answer("nothing is up\n".to_owned()));
     }
     let mut said = String::new();

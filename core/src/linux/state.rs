@@ -134,6 +134,12 @@ impl Labs {
         Ok(names)
     }
 
+    /// Takes away the folder of all labs, if none is in it: whoever is killed as it makes the first leaves it behind.
+    pub fn tidy(&self) {
+        // Where a lab has come meanwhile it stays.
+        let _ = fs::remove_dir(&self.path);
+    }
+
     /// A lab's folder, made where there is none. Waits for whoever is at it.
     ///
     /// # Errors

@@ -194,10 +194,7 @@ mod tests {
             ),
             ("-m addrtype --dst-type LOCAL -j DOCKER", "fib daddr type local counter jump DOCKER"),
             ("-p icmp -m icmp --icmp-type 8 -j ACCEPT", "icmp type 8 counter accept"),
-            (
-                "-p udp -m multiport --dports 53,60:70 -j DROP",
-                "ip protocol udp th dport { 53, 60-70 } counter drop",
-            ),
+            ("-p udp -m multiport --dports 53,60:70 -j DROP", "udp dport { 53, 60-70 } counter drop"),
             ("-m mark --mark 0x2/0x3 -j DROP", "meta mark & 0x00000003 == 0x00000002 counter drop"),
             ("-p tcp -j REJECT --reject-with tcp-reset", "ip protocol tcp counter reject with tcp reset"),
             ("-j REJECT --reject-with icmp-host-prohibited", "counter reject with icmp 10"),
