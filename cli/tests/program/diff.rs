@@ -23,6 +23,40 @@ fn two_engines_differ_in_what_a_stranger_on_the_lan_reaches() {
     insta::assert_snapshot!(differ(&["diff", LOOPBACK, "--engine", "26.1", "--engine", "28.5"]));
 }
 
+/// Held by Engine 20.10.24, 26.1.5 and 28.5.2 in lane docker of this trial: the last is the first to drop it.
+#[test]
+fn a_port_for_loopback_alone_is_closed_to_a_stranger_who_has_greeted_the_host() {
+    let trial = "fixtures/trials/engines/loopback.trial.yaml";
+    let out = differ(&["diff", trial, "--engine", "26.1", "--engine", "28.5"]);
+    let (_, closed) = out.split_once("is no longer reachable").unwrap();
+    assert!(closed.contains("  mallory -> 127.0.0.1:5354/udp,raw\n"), "{out}");
+}
+
+#[test]
+fn whoever_is_reached_by_another_way_is_told_from_who_is_refused_otherwise() {
+    let trial = |daemon: &str, rule: &str| {
+        format!(
+            "title: t\ndaemon: {daemon}\nhost:\n  firewall: |\n    *filter\n    -A INPUT -p tcp --dport 9000 -j {rule}\n    COMMIT\n\
+             lan: {{ laptop: 203.0.113.50/24 }}\nlisten: {{ host: [9000/tcp], web: [80/tcp] }}\n\
+             compose: {{ services: {{ web: {{ image: web, ports: ['8080:80'] }} }} }}\nexpect: [ host -> 127.0.0.1:8080/tcp reaches web:80 ]\n"
+        )
+    };
+    let before = trial("{ userland-proxy: true }", "DROP");
+    let after = trial("{ userland-proxy: false }", "REJECT");
+    let folder = folder(&[("a.trial.yaml", &before), ("b.trial.yaml", &after)]);
+    let said = run_in(folder.path(), &["diff", "a.trial.yaml", "b.trial.yaml"]);
+    assert_eq!((said.status, said.err.as_str()), (1, ""), "{}", said.out);
+    let (moved, refused) = said.out.split_once("is refused otherwise\n").unwrap();
+    let (_, moved) = moved.split_once("is reached otherwise\n").unwrap();
+    assert!(
+        moved.contains("  host -> 127.0.0.1:8080/tcp\n") && moved.contains("docker-proxy"),
+        "{}",
+        said.out
+    );
+    assert!(refused.contains("  laptop -> 203.0.113.10:9000/tcp\n"), "{}", said.out);
+    assert!(refused.contains("before: dropped") && refused.contains("after: refused"), "{}", said.out);
+}
+
 #[test]
 fn every_compose_file_is_hardened_between_26_and_28() {
     let files = std::fs::read_dir(crate::root().join("fixtures/compose")).unwrap();

@@ -2,7 +2,8 @@
 //!
 //! Both are asked what either is asked by its matrix, what a port that is published comes to on the addresses of bridges,
 //! and what a machine of the LAN comes to that crafts its frames: a container's address behind the host, and a loopback
-//! address. Of questions that differ in names alone each network is asked one (`told`).
+//! address. Whoever crafts frames has greeted the host before, which knows its hardware address from then on. Of questions
+//! that differ in names alone each network is asked one (`told`).
 //!
 //! An address of a container's is asked for as that container's: another address in place of it is no difference.
 
@@ -114,7 +115,7 @@ enum Whom {
 }
 
 /// What a question came to, as far as it counts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Came {
     outcome: Option<Outcome>,
     decided: String,
@@ -124,55 +125,52 @@ struct Came {
 /// What all questions of a class have in common.
 type Class = (Kind, bool, [(String, String); 2]);
 
-/// Asks both networks everything, and says what differs.
+/// Asks both networks everything, each question once for all that are alike, and says what differs.
 #[must_use]
 pub fn diff(before: Side<'_>, after: Side<'_>) -> Diff {
-    let mut sides = [Asking::new(before), Asking::new(after)];
-    let questions = questions(&sides);
-    let sources: BTreeSet<NodeName> =
-        sides.iter().flat_map(|side| side.machines.nodes.iter().cloned()).collect();
+    compare(Asking::new(before), Asking::new(after))
+}
+
+/// The same, with every question asked by itself.
+#[must_use]
+pub fn diff_one_by_one(before: Side<'_>, after: Side<'_>) -> Diff {
+    compare(Asking { told: None, ..Asking::new(before) }, Asking { told: None, ..Asking::new(after) })
+}
+
+fn compare(mut before: Asking<'_>, mut after: Asking<'_>) -> Diff {
     let mut classes: BTreeMap<Class, Vec<Pair<Option<Probe>>>> = BTreeMap::new();
     let mut asked = 0;
-    for (row, question) in questions.iter().enumerate() {
-        for source in &sources {
-            for crafted in [false, true] {
-                let probes = sides.each_ref().map(|side| side.probe(source, question, crafted));
-                let [one, other] = &probes;
-                if one.is_none() && other.is_none() {
-                    continue;
-                }
-                asked += 1;
-                let [was, is] = [0, 1].map(|side| {
-                    let Some(asking) = sides.get_mut(side) else { return Came::nobody() };
-                    asking.came(row, question, probes.get(side).and_then(Option::as_ref))
-                });
-                let Some(kind) = kind(&was, &is) else { continue };
-                let class = (kind, crafted, class(kind, &was, &is));
-                let [before, after] = probes;
-                classes.entry(class).or_default().push(Pair { before, after });
+    let sources: BTreeSet<NodeName> =
+        [&before, &after].iter().flat_map(|side| side.numbers.keys()).cloned().collect();
+    for (row, question) in questions(&before, &after).iter().enumerate() {
+        for (source, crafted) in sources.iter().flat_map(|source| [(source, false), (source, true)]) {
+            let probe = |side: &Asking<'_>| side.probe(source, question, crafted);
+            let probes = Pair { before: probe(&before), after: probe(&after) };
+            if probes.before.is_none() && probes.after.is_none() {
+                continue;
+            }
+            asked += 1;
+            let was = before.came(row, question, probes.before.as_ref());
+            let is = after.came(row, question, probes.after.as_ref());
+            if let Some(kind) = kind(&was, &is) {
+                classes.entry((kind, crafted, class(kind, &was, &is))).or_default().push(probes);
             }
         }
     }
     let changes = classes.into_iter().map(|((kind, ..), questions)| {
-        let first = questions.first();
-        let example = Pair {
-            before: seen(&sides, 0, first.and_then(|pair| pair.before.as_ref())),
-            after: seen(&sides, 1, first.and_then(|pair| pair.after.as_ref())),
-        };
+        let (was, is) =
+            questions.first().map_or((None, None), |pair| (pair.before.as_ref(), pair.after.as_ref()));
+        let example = Pair { before: before.seen(was), after: after.seen(is) };
         Change { kind, questions, example }
     });
     Diff { asked, changes: changes.collect() }
 }
 
-/// Everything that either network can be asked.
-fn questions(sides: &[Asking<'_>; 2]) -> Vec<Question> {
-    let mut all = Vec::new();
+/// Everything that either network can be asked, each once.
+fn questions(before: &Asking<'_>, after: &Asking<'_>) -> Vec<Question> {
+    let mut all = [before.questions(), after.questions()].concat();
     let mut known = BTreeSet::new();
-    for question in sides.iter().flat_map(Asking::questions) {
-        if known.insert(question.clone()) {
-            all.push(question);
-        }
-    }
+    all.retain(|question| known.insert(question.clone()));
     all
 }
 
@@ -197,17 +195,6 @@ fn class(kind: Kind, was: &Came, is: &Came) -> [(String, String); 2] {
     let source = differs(was.decided != is.decided, "source");
     let way = differs(was.what != is.what, "way");
     [(differs(was.outcome != is.outcome, "who"), source), (way, String::new())]
-}
-
-fn seen(sides: &[Asking<'_>; 2], side: usize, probe: Option<&Probe>) -> Seen {
-    let nobody = Seen { outcome: None, what: String::new(), trace: Trace::default() };
-    let (Some(asking), Some(probe)) = (sides.get(side), probe) else { return nobody };
-    let Answer { outcome, trace } = asking.side.world.clone().probe(probe);
-    let what = match decided(&outcome, &trace) {
-        Decided { ns: Some(ns), what, .. } => format!("{ns}: {what}"),
-        Decided { what, .. } => what,
-    };
-    Seen { outcome: Some(outcome), what, trace }
 }
 
 /// What decided: of what was reached the way.
@@ -242,7 +229,10 @@ struct Asking<'a> {
     machines: Machines,
     /// The nodes, by name: which each is of all who ask.
     numbers: BTreeMap<NodeName, usize>,
-    told: Told,
+    /// What came of questions that are like others; none where each is asked by itself.
+    told: Option<Told>,
+    /// The network once the machines of the LAN have greeted the host.
+    greeted: World,
     /// Whose an address is, and on which device.
     owners: BTreeMap<IpAddr, String>,
 }
@@ -250,7 +240,7 @@ struct Asking<'a> {
 impl<'a> Asking<'a> {
     fn new(side: Side<'a>) -> Self {
         let machines = Machines::of(side.plan);
-        let told = Told::new(side.plan, &machines.nodes);
+        let told = Some(Told::new(side.plan, &machines.nodes));
         let numbers =
             machines.nodes.iter().cloned().enumerate().map(|(number, node)| (node, number)).collect();
         let mut owners = BTreeMap::new();
@@ -260,7 +250,8 @@ impl<'a> Asking<'a> {
                 owners.entry(*address).or_insert_with(|| format!("{node}.{device}"));
             }
         }
-        Self { side, machines, numbers, told, owners }
+        let greeted = greeted(side.world, &machines);
+        Self { side, machines, numbers, told, greeted, owners }
     }
 
     /// What this network can be asked.
@@ -324,31 +315,48 @@ impl<'a> Asking<'a> {
 
     /// Whether a machine of the LAN would craft a frame for a target: to what is behind the host, or is the host's alone.
     fn is_crafted(&self, source: &NodeName, node: &NodeName, target: &Target) -> bool {
-        let host = *source == source.machine() || !self.machines.gateways(source).is_empty();
-        let machine = !host && !self.machines.is_container(source) && source != node;
         let Target::Address(address) = target else { return false };
-        machine && (self.machines.is_container(node) || address.is_loopback())
+        let crafts = self.machines.is_stranger(source) && source != node;
+        crafts && (self.machines.is_container(node) || address.is_loopback())
+    }
+
+    /// The answer to a question.
+    fn ask(&self, probe: &Probe) -> Answer {
+        let world = if probe.options.raw { &self.greeted } else { self.side.world };
+        world.clone().probe(probe)
     }
 
     /// What comes of it, with whose addresses are in it in place of the addresses.
     fn came(&mut self, row: usize, question: &Question, probe: Option<&Probe>) -> Came {
         let Some(probe) = probe else { return Came::nobody() };
-        let world = self.side.world;
+        let number = self.numbers.get(&probe.from).filter(|_| !probe.options.raw).copied();
+        let mut told = self.told.take();
         let ask = || {
-            let Answer { outcome, trace } = world.clone().probe(probe);
+            let Answer { outcome, trace } = self.ask(probe);
             let decided = decided(&outcome, &trace);
             (outcome, decided)
         };
-        let number = self.numbers.get(&probe.from).filter(|_| !probe.options.raw);
-        let (outcome, decided) = match number.copied() {
-            Some(number) => {
+        let (outcome, decided) = match (number, &mut told) {
+            (Some(number), Some(told)) => {
                 let (node, target) = (question.node.clone(), probe.target.clone());
                 let asked = Asked { row, node, target, ask: question.ask };
-                self.told.answer(Source { number, node: &probe.from }, &asked, ask)
+                told.answer(Source { number, node: &probe.from }, &asked, ask)
             }
-            None => ask(),
+            (None, _) | (_, None) => ask(),
         };
+        self.told = told;
         self.came_of(outcome, &decided)
+    }
+
+    /// An example: all that comes of a question.
+    fn seen(&self, probe: Option<&Probe>) -> Seen {
+        let Some(probe) = probe else {
+            return Seen { outcome: None, what: String::new(), trace: Trace::default() };
+        };
+        let Answer { outcome, trace } = self.ask(probe);
+        let Decided { ns, what, .. } = decided(&outcome, &trace);
+        let what = ns.map_or_else(|| what.clone(), |ns| format!("{ns}: {what}"));
+        Seen { outcome: Some(outcome), what, trace }
     }
 
     fn came_of(&self, outcome: Outcome, decided: &Decided) -> Came {
@@ -363,4 +371,24 @@ impl<'a> Asking<'a> {
         let outcome = Outcome::Reaches { node, port, from: None };
         Came { outcome: Some(outcome), decided: seen.unwrap_or_default(), what }
     }
+}
+
+/// A network in which every machine of the LAN has sent an echo request to each address of a host's that it may.
+fn greeted(world: &World, machines: &Machines) -> World {
+    let mut greeted = world.clone();
+    let strangers = || machines.nodes.iter().filter(|node| machines.is_stranger(node));
+    let hosts = machines.nodes.iter().filter(|node| machines.is_host(node));
+    for (_, address) in hosts.flat_map(|host| machines.homes(host)) {
+        for stranger in strangers() {
+            let (from, target) = (stranger.clone(), Target::Address(*address));
+            greeted.ask(&Probe {
+                from,
+                target,
+                ask: Ask::Echo,
+                family: None,
+                options: ProbeOptions::default(),
+            });
+        }
+    }
+    greeted
 }

@@ -60,6 +60,16 @@ impl Machines {
         self.containers.contains(node)
     }
 
+    /// Whether it is a Docker host: the first, or one with bridges.
+    pub(super) fn is_host(&self, node: &NodeName) -> bool {
+        !self.is_container(node) && (*node == NodeName::host() || !self.gateways(node).is_empty())
+    }
+
+    /// Whether it is a machine of the LAN.
+    pub(super) fn is_stranger(&self, node: &NodeName) -> bool {
+        !self.is_container(node) && !self.is_host(node)
+    }
+
     fn addresses_of(&self, node: &NodeName) -> impl Iterator<Item = IpAddr> {
         self.homes(node).iter().map(|(_, address)| *address)
     }
