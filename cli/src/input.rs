@@ -114,6 +114,7 @@ pub(crate) fn subject_of(
         ..here()
     };
     if let Some(source) = snapshot(store, file) {
+        as_it_is(file, options, engine)?;
         return Ok(Subject::found(Snapshot::parse(&source)?));
     }
     let (mut topology, warnings) = if says_trial(store, file) {
@@ -135,6 +136,24 @@ pub(crate) fn subject_of(
         host.engine = engine;
     }
     Ok(Subject::planned(topology, warnings))
+}
+
+/// Refuses what is wanted otherwise of a snapshot than it is.
+fn as_it_is(file: &Path, options: &ProjectOptions, engine: Option<Engine>) -> Result<(), Diagnostics> {
+    let project = [
+        ("-f", !options.more.is_empty()),
+        ("--profile", !options.profile.is_empty()),
+        ("--project-name", options.project_name.is_some()),
+        ("--env-file", !options.env_file.is_empty()),
+        ("--engine", engine.is_some()),
+    ];
+    match project.into_iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((option, _)) => {
+            let found = format!("{} is a snapshot: it is as it was found", file.display());
+            Err(refuse(option, found, "a compose file, a trial or a project's folder"))
+        }
+    }
 }
 
 /// The file, where it is meant to be a snapshot.

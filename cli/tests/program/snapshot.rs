@@ -80,6 +80,12 @@ fn what_is_no_snapshot_is_refused_where_it_is_wrong() {
         assert_eq!((said.status, said.out.as_str()), (2, ""), "{file}: {}", said.err);
         assert!(said.err.starts_with(&format!("error: {words}")), "{file}: {}", said.err);
     }
+    for options in [["--engine", "26"], ["-f", "more.yaml"], ["-p", "shop"], ["--profile", "dev"]] {
+        let said = run(&[&["matrix", PLAIN][..], &options].concat());
+        assert_eq!((said.status, said.out.as_str()), (2, ""), "{options:?}");
+        let words: Vec<&str> = said.err.split_whitespace().collect();
+        assert!(words.join(" ").contains("is a snapshot: it is as it was found"), "{}", said.err);
+    }
     let up = run(&["up", PLAIN]);
     assert_eq!(up.status, 2);
     assert!(up.err.starts_with("error: a snapshot has no project in it"), "{}", up.err);
