@@ -45,6 +45,7 @@ mod wire;
 
 pub use change::Refused;
 pub use listing::{ListedNetwork, ListedPort};
+pub(crate) use names::resolver::{Joined, Records, names};
 pub use planner::{Planner, machines, plan};
 pub(crate) use wire::{WIRE, bare, machine, plugged, stranger, switch};
 

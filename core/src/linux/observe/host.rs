@@ -1,13 +1,16 @@
 //! A whole Docker host, as it is found: its own network namespace and those of everybody on it.
 //!
-//! Nothing is changed. What a process is called the Engine says ([`Named`]); where it was not
-//! asked, or knows nothing of it, the process's own name has to do.
+//! Nothing is changed. What a process is called the Engine says ([`Named`]); where it was not asked, or knows nothing of it,
+//! the process's own name has to do.
+//!
+//! * `crowd`: who is there. `sockets`: what their sockets are for. `proxy`: what a docker-proxy was started with. `names`: what
+//!   Docker's resolver knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 
-use super::{Seen, View, observe, order, proc, socket};
+use super::{Seen, View, observe, order, socket};
 use crate::addr::{IfName, Transport};
 use crate::linux::Error;
 use crate::linux::net::Net;
@@ -17,12 +20,12 @@ use crate::snapshot::{Snapshot, VERSION};
 use crate::topology::NodeName;
 
 mod crowd;
+mod names;
 mod proxy;
+mod sockets;
 
 use crowd::Crowd;
-
-/// Where Docker's resolver listens inside a container.
-const RESOLVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 11));
+use sockets::Sockets;
 
 /// A container, as its Engine knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,23 +61,23 @@ pub fn look(named: &[Named], engine: Option<String>) -> Result<Snapshot, Error> 
     let view = View { spaces, wired: true, ..View::default() };
     let observed = observe(&view)?;
     let mut seen = Seen { items: observed.plan.items, held: Vec::new(), unknown: observed.unknown };
-    let joined = joined(&seen, &crowd, named);
+    let joined = joined(&seen, &crowd);
     apart(&joined, &mut seen);
     let outside = wires(&mut seen);
     for node in crowd.nodes.iter().filter(|node| joined.contains(&node.ns)) {
-        let files = files(node.process.pid).map_err(|e| node.failed(&e))?;
-        seen.items.extend(node.items(&files));
+        seen.items.extend(node.items(&node.files()?));
     }
+    let mut sockets = Sockets::of(&crowd);
     for (ns, space) in crowd.spaces.iter().filter(|(ns, _)| joined.contains(ns)) {
         let net = Net::open(ns.clone(), space)?;
         for transport in [Transport::Tcp, Transport::Udp, Transport::Sctp] {
             for message in net.bound(transport)? {
-                crowd.serve(ns, transport, &socket::bound(&message), &mut seen);
+                sockets.serve(ns, transport, &socket::bound(&message), &mut seen);
             }
         }
     }
     once(&mut seen);
-    seen.items.extend(crowd.resolvers(named, &mut seen.unknown));
+    sockets.resolvers(&mut seen);
     order::sort(&mut seen.items);
     Ok(Snapshot {
         seatrial_snapshot: VERSION,
@@ -88,9 +91,9 @@ pub fn look(named: &[Named], engine: Option<String>) -> Result<Snapshot, Error> 
 
 /// The namespaces that take part: the host's, those of containers that the Engine knows, and whatever a cable or a share
 /// of a device joins with one of them. Many a program is alone in one of its own.
-fn joined(seen: &Seen, crowd: &Crowd, named: &[Named]) -> BTreeSet<NsName> {
-    let known = |node: &NodeName| *node == NodeName::host() || named.iter().any(|one| one.node == *node);
-    let known = crowd.nodes.iter().filter(|node| known(&node.node)).map(|node| node.ns.clone());
+fn joined(seen: &Seen, crowd: &Crowd) -> BTreeSet<NsName> {
+    let known = |node: &&crowd::Node| node.node == NodeName::host() || node.networks.is_some();
+    let known = crowd.nodes.iter().filter(known).map(|node| node.ns.clone());
     let mut joined: BTreeSet<NsName> = known.collect();
     let pairs: Vec<(&NsName, &NsName)> =
         seen.items.iter().filter_map(|item| Some((&item.ns, far(&item.object)?))).collect();
@@ -134,15 +137,6 @@ fn apart(joined: &BTreeSet<NsName>, seen: &mut Seen) {
 
 fn release() -> io::Result<String> {
     Ok(nix::sys::utsname::uname()?.release().to_string_lossy().into_owned())
-}
-
-/// The files that say what names mean, and who is asked.
-fn files(pid: u32) -> io::Result<Vec<(&'static str, String)>> {
-    let mut files = Vec::new();
-    for path in ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"] {
-        files.extend(proc::file(pid, path)?.map(|text| (path, text)));
-    }
-    Ok(files)
 }
 
 /// The switches that cables lead to which go nowhere else; the host's devices on them, that of the default route first.

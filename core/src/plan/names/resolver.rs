@@ -20,7 +20,15 @@ use crate::rules::Ruleset;
 const PORTS: (u16, u16) = (32768, 28232);
 
 /// The names of one network, lower case, each with its addresses in the order the containers came.
-type Records = BTreeMap<String, Vec<IpAddr>>;
+pub(crate) type Records = BTreeMap<String, Vec<IpAddr>>;
+
+/// A network that a container is on, and the names that it knows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Joined<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) has_v6: bool,
+    pub(crate) records: &'a Records,
+}
 
 /// The records of every network, by its key, and the zones made of them so far.
 ///
@@ -90,7 +98,13 @@ impl Dockerd {
         let joined = on.iter().filter_map(|key| Some((self.networks.get(key)?, zones.records.get(key)?)));
         let joined: Vec<(&Net, &Records)> = joined.collect();
         let networks = joined.iter().map(|(net, _)| net.spec.name.clone()).collect();
-        let zone = Zone { names: names(&joined, aliases), networks, reverse: self.reverse(&joined) };
+        let known = joined.iter().map(|(net, records)| Joined {
+            name: &net.spec.name,
+            has_v6: net.subnet(Family::V6).is_some(),
+            records,
+        });
+        let names = names(&known.collect::<Vec<_>>(), aliases);
+        let zone = Zone { names, networks, reverse: self.reverse(&joined) };
         let zone = Arc::new(zone);
         zones.made.insert(key, Arc::clone(&zone));
         zone
@@ -148,16 +162,16 @@ fn dns_names(ctr: &Ctr, aliases: &[String]) -> Vec<String> {
     names
 }
 
-/// Every name that one of the networks knows, with what a question for it is answered.
-fn names(joined: &[(&Net, &Records)], aliases: &BTreeMap<String, String>) -> BTreeMap<String, Vec<IpAddr>> {
-    let mut zone = BTreeMap::new();
-    let plain = joined.iter().flat_map(|(_, records)| records.keys());
+/// Every name that one of the networks knows, with what a question for it is answered. The best gateway's network stands
+/// first; `aliases` are other names of containers.
+pub(crate) fn names(joined: &[Joined<'_>], aliases: &BTreeMap<String, String>) -> Records {
+    let mut zone = Records::new();
+    let plain = joined.iter().flat_map(|net| net.records.keys());
     for name in plain.chain(aliases.keys()) {
         zone.insert(name.clone(), answer(joined, name, aliases));
         for one in joined {
-            let (net, _) = one;
             let addresses = answer(std::slice::from_ref(one), name, aliases);
-            zone.insert(format!("{name}.{}", net.spec.name), addresses);
+            zone.insert(format!("{name}.{}", one.name), addresses);
         }
     }
     zone.retain(|_, addresses: &mut Vec<IpAddr>| !addresses.is_empty());
@@ -166,13 +180,13 @@ fn names(joined: &[(&Net, &Records)], aliases: &BTreeMap<String, String>) -> BTr
 
 /// The first network's answer, of each family by itself; a network without IPv6 that knows the name ends the search
 /// for IPv6.
-fn answer(nets: &[(&Net, &Records)], name: &str, aliases: &BTreeMap<String, String>) -> Vec<IpAddr> {
+fn answer(joined: &[Joined<'_>], name: &str, aliases: &BTreeMap<String, String>) -> Vec<IpAddr> {
     let known_as = aliases.get(name).map_or(name, String::as_str);
     let of = |family: Family| {
-        let found = nets.iter().find_map(|(net, records)| {
-            let addresses = records.get(known_as)?;
+        let found = joined.iter().find_map(|net| {
+            let addresses = net.records.get(known_as)?;
             let own: Vec<IpAddr> = addresses.iter().copied().filter(|a| Family::of(*a) == family).collect();
-            let ends = family == Family::V6 && net.subnet(Family::V6).is_none();
+            let ends = family == Family::V6 && !net.has_v6;
             (ends || !own.is_empty()).then_some(own)
         });
         found.unwrap_or_default()

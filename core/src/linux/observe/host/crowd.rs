@@ -1,21 +1,19 @@
-//! Who is on a host: its processes, the network namespaces they are in, and what they have open.
+//! Who is on a host: its processes, and the network namespaces they are in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 
-use super::{Attached, Named, RESOLVER, proxy};
-use crate::addr::Transport;
+use nix::errno::Errno;
+
+use super::{Attached, Named};
 use crate::linux::Error;
+use crate::linux::observe::mounts::FILES;
 use crate::linux::observe::proc;
-use crate::linux::observe::socket::Bound;
-use crate::linux::observe::{Seen, Unknown};
 use crate::linux::space::Space;
-use crate::plan::{Item, Listener, NsName, Object, Proxy, Reservation, Resolver, Upstream, Zone, machine};
+use crate::plan::{Item, NsName, Object, WIRE, machine};
 use crate::probe::NsKind;
 use crate::topology::NodeName;
 
@@ -25,9 +23,9 @@ pub(super) struct Process {
     pub(super) pid: u32,
     /// The numbers of its network namespace and of its mount namespace.
     net: u64,
-    mount: u64,
+    pub(super) mount: u64,
     /// Its name, as the kernel keeps it: 15 bytes of it.
-    name: String,
+    pub(super) name: String,
 }
 
 /// A node: the host, or a container.
@@ -35,24 +33,25 @@ pub(super) struct Process {
 pub(super) struct Node {
     pub(super) node: NodeName,
     pub(super) process: Process,
-    /// Docker's name for it; none for the host.
+    /// Docker's name for it, or its own where no Engine knows it; none for the host.
     container: Option<String>,
+    /// Its networks; none where no Engine knows it.
+    pub(super) networks: Option<Vec<Attached>>,
     /// The network namespace it is in.
     pub(super) ns: NsName,
 }
 
 /// Everybody.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Crowd {
     /// The network namespaces, the host's first.
     pub(super) spaces: Vec<(NsName, Space)>,
     /// The nodes, the host first.
     pub(super) nodes: Vec<Node>,
-    /// The processes that hold sockets, by the sockets' numbers.
-    holders: BTreeMap<u64, Process>,
-    proxies: Vec<Proxy>,
-    /// The ports of Docker's resolvers: of UDP and of TCP.
-    resolvers: std::cell::RefCell<BTreeMap<NsName, [Option<u16>; 2]>>,
+    /// All processes, in the order of their numbers.
+    pub(super) processes: Vec<Process>,
+    /// The namespaces by the numbers that the kernel tells them by.
+    numbers: BTreeMap<u64, NsName>,
 }
 
 impl Crowd {
@@ -64,132 +63,86 @@ impl Crowd {
         let failed = |e: io::Error| Error::new("look for", "processes", &e);
         let own = process("self").map_err(failed)?;
         let all = processes().map_err(failed)?;
-        let mut crowd = Self {
-            spaces: Vec::new(),
-            nodes: Vec::new(),
-            holders: holders(&all),
-            proxies: all.iter().filter_map(|process| proxy::of(process.pid)).collect(),
-            resolvers: std::cell::RefCell::default(),
-        };
-        let host = NodeName::host();
-        crowd.add(host.clone(), None, own.clone(), &BTreeMap::new())?;
-        let mut spaces = BTreeMap::from([(own.net, NsName::from(&host))]);
+        let mut crowd = Self { processes: all.clone(), ..Self::default() };
+        crowd.add(NodeName::host(), own, None, None)?;
         for one in named {
-            let Some(process) = all.iter().find(|process| process.pid == one.pid) else { continue };
-            crowd.add(one.node.clone(), Some(one.container.clone()), process.clone(), &spaces)?;
-            spaces.entry(process.net).or_insert_with(|| NsName::from(&one.node));
+            if let Some(process) = all.iter().find(|process| process.pid == one.pid) {
+                let node = crowd.free(one.node.as_str(), one.pid);
+                crowd.add(node, process.clone(), Some(&one.container), Some(one.networks.clone()))?;
+            }
         }
-        for process in &all {
-            if !spaces.contains_key(&process.net) {
-                let name = crowd.free(&process.name, process.pid);
-                crowd.add(name.clone(), Some(name.to_string()), process.clone(), &spaces)?;
-                spaces.insert(process.net, NsName::from(&name));
+        for process in all {
+            if !crowd.numbers.contains_key(&process.net) {
+                let node = crowd.free(&plain(&process.name), process.pid);
+                let name = node.to_string();
+                crowd.add(node, process, Some(&name), None)?;
             }
         }
         Ok(crowd)
     }
 
+    /// Adds a node, and its namespace where nobody before is in it; nothing of one that has ended meanwhile.
     fn add(
         &mut self,
         node: NodeName,
-        container: Option<String>,
         process: Process,
-        spaces: &BTreeMap<u64, NsName>,
+        container: Option<&str>,
+        networks: Option<Vec<Attached>>,
     ) -> Result<(), Error> {
-        let ns = spaces.get(&process.net).cloned();
+        let ns = self.numbers.get(&process.net).cloned();
         let ns = match ns {
             Some(ns) => ns,
-            None => {
-                let ns = NsName::from(&node);
-                let space = Space::open(NsKind::Network, &process.pid.to_string());
-                let space =
-                    space.map_err(|e| Error::new("open", format!("the network namespace of {node}"), &e))?;
-                self.spaces.push((ns.clone(), space));
-                ns
-            }
+            None => match Space::open(NsKind::Network, &process.pid.to_string()) {
+                Ok(space) => {
+                    let ns = NsName::from(&node);
+                    self.spaces.push((ns.clone(), space));
+                    self.numbers.insert(process.net, ns.clone());
+                    ns
+                }
+                Err(e) if has_ended(&e) => return Ok(()),
+                Err(e) => return Err(Error::new("open", format!("the network namespace of {node}"), &e)),
+            },
         };
-        self.nodes.push(Node { node, process, container, ns });
+        let container = container.map(str::to_owned);
+        self.nodes.push(Node { node, process, container, networks, ns });
         Ok(())
     }
 
-    /// A name for somebody whom no Engine knows.
+    /// A name that nobody has yet: not the machine's on the LAN either, nor the wire's.
     fn free(&self, name: &str, pid: u32) -> NodeName {
-        let plain: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "_-".contains(*c)).collect();
-        let plain = if plain.is_empty() { "process".to_owned() } else { plain.to_ascii_lowercase() };
-        let taken = |name: &str| self.nodes.iter().any(|node| node.node.as_str() == name) || name == "lan";
-        if taken(&plain) { format!("{plain}-{pid}").into() } else { plain.into() }
-    }
-
-    /// Notes who serves a socket.
-    pub(super) fn serve(&self, ns: &NsName, transport: Transport, bound: &Bound, seen: &mut Seen) {
-        let Bound { inode, address, port } = *bound;
-        let holder = self.holders.get(&inode);
-        let name = holder.map_or("", |holder| holder.name.as_str());
-        if *ns == NsName::from(&NodeName::host()) && name == proxy::NAME {
-            let of = |proxy: &&Proxy| proxy.transport == transport && is_bound(proxy.listen, address, port);
-            let proxies = self.proxies.iter().find(of).cloned();
-            return proxies.into_iter().for_each(|proxy| seen.item(ns, Object::Proxy(proxy)));
-        }
-        if name == "dockerd" && address == Some(RESOLVER) {
-            let mut resolvers = self.resolvers.borrow_mut();
-            let ports = resolvers.entry(ns.clone()).or_default();
-            ports[usize::from(transport == Transport::Tcp)] = Some(port);
-            return;
-        }
-        if name == "dockerd" && self.is_held(port) {
-            let any = IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
-            let listen = SocketAddr::new(address.unwrap_or(any), port);
-            return seen.item(ns, Object::Reservation(Reservation { transport, listen }));
-        }
-        match self.owner(ns, holder) {
-            Some(node) => {
-                let node = node.node.clone();
-                seen.item(ns, Object::Listener(Listener { node, transport, address, port }));
-            }
-            None => seen.unknown(ns, format!("port {port}/{transport}: nobody is known to have it open")),
-        }
-    }
-
-    /// Whether the daemon holds a port without serving it: what it serves itself are its API and its metrics.
-    fn is_held(&self, port: u16) -> bool {
-        !matches!(port, 2375 | 2376 | 2377 | 7946 | 9323)
-    }
-
-    /// The node whose process has a socket open: one that shares its mounts, and else the first in the namespace.
-    fn owner(&self, ns: &NsName, holder: Option<&Process>) -> Option<&Node> {
-        let here = || self.nodes.iter().filter(|node| node.ns == *ns);
-        let mounts = holder.and_then(|holder| here().find(|node| node.process.mount == holder.mount));
-        mounts.or_else(|| here().next())
-    }
-
-    /// Docker's resolvers, and what they know.
-    pub(super) fn resolvers(&self, named: &[Named], unknown: &mut Vec<Unknown>) -> Vec<Item> {
-        let mut items = Vec::new();
-        for (ns, ports) in self.resolvers.borrow().iter() {
-            let [Some(udp_port), Some(tcp_port)] = *ports else {
-                let what = "Docker's resolver listens for one of TCP and UDP alone".to_owned();
-                unknown.push(Unknown { ns: ns.clone(), what });
-                continue;
-            };
-            let node = self.nodes.iter().find(|node| node.ns == *ns);
-            let own = node.and_then(|node| named.iter().find(|one| one.node == node.node));
-            if own.is_none() {
-                let what = "what Docker's resolver knows: the Engine was not asked".to_owned();
-                unknown.push(Unknown { ns: ns.clone(), what });
-            }
-            let zone = Arc::new(own.map(|own| zone(own, named)).unwrap_or_default());
-            let conf = node.and_then(|node| proc::file(node.process.pid, "/etc/resolv.conf").ok().flatten());
-            let upstream = upstream(conf.as_deref().unwrap_or_default());
-            let resolver = Resolver { udp_port, tcp_port, zone, upstream };
-            items.push(Item { ns: ns.clone(), object: Object::Resolver(resolver) });
-        }
-        items
+        let taken = self.nodes.iter().any(|node| node.node.as_str() == name) || ["lan", WIRE].contains(&name);
+        if taken { format!("{name}-{pid}").into() } else { name.into() }
     }
 }
 
+/// Whether a process is gone that was there a moment ago.
+pub(super) fn has_ended(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(Errno::ESRCH as i32)
+}
+
+/// A process's name, as a node may have it.
+fn plain(name: &str) -> String {
+    let plain: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "_-".contains(*c)).collect();
+    if plain.is_empty() { "process".to_owned() } else { plain.to_ascii_lowercase() }
+}
+
 impl Node {
-    pub(super) fn failed(&self, e: &io::Error) -> Error {
-        Error::new("look at", format!("the files of {}", self.node), e)
+    /// The files that say what names mean, and who is asked; none of one that has ended meanwhile.
+    pub(super) fn files(&self) -> Result<Vec<(&'static str, String)>, Error> {
+        let mut files = Vec::new();
+        for path in FILES {
+            match proc::file(self.process.pid, path) {
+                Ok(text) => files.extend(text.map(|text| (path, text))),
+                Err(e) if has_ended(&e) => return Ok(Vec::new()),
+                Err(e) => return Err(Error::new("read", format!("{path} of {}", self.node), &e)),
+            }
+        }
+        Ok(files)
+    }
+
+    /// What Docker calls it.
+    pub(super) fn called(&self) -> &str {
+        self.container.as_deref().unwrap_or(self.node.as_str())
     }
 
     /// Its process and namespaces; what they hold beside the network is not looked at, but for these files.
@@ -211,46 +164,6 @@ impl Node {
     }
 }
 
-fn is_bound(listen: SocketAddr, address: Option<IpAddr>, port: u16) -> bool {
-    let same =
-        |address: IpAddr| address == listen.ip() || address.is_unspecified() && listen.ip().is_unspecified();
-    listen.port() == port && address.is_none_or(same)
-}
-
-/// What others on a container's networks are called, as the resolver tells it.
-fn zone(own: &Named, named: &[Named]) -> Zone {
-    let mut zone = Zone::default();
-    for Attached { network, .. } in &own.networks {
-        zone.networks.insert(network.clone());
-        let members = named.iter().flat_map(|one| one.networks.iter().map(move |on| (one, on)));
-        for (one, on) in members.filter(|(_, on)| on.network == *network) {
-            for name in &on.names {
-                let name = name.to_lowercase();
-                for key in [name.clone(), format!("{name}.{network}")] {
-                    let addresses = zone.names.entry(key).or_default();
-                    let new = on.addresses.iter().filter(|address| !addresses.contains(address));
-                    let new: Vec<IpAddr> = new.copied().collect();
-                    addresses.extend(new);
-                }
-            }
-            for address in &on.addresses {
-                zone.reverse.entry(*address).or_insert_with(|| format!("{}.{network}", one.container));
-            }
-        }
-    }
-    zone
-}
-
-/// Whom a resolver asks, as the Engine notes it in the container's resolv.conf: `# ExtServers: [host(192.0.2.53)]`.
-fn upstream(conf: &str) -> Vec<Upstream> {
-    let noted = conf.lines().find_map(|line| line.strip_prefix("# ExtServers: [")?.strip_suffix(']'));
-    let servers = noted.unwrap_or_default().split(' ').filter_map(|server| {
-        let inner = server.strip_prefix("host(").and_then(|server| server.strip_suffix(')'));
-        Some(Upstream { address: inner.unwrap_or(server).parse().ok()?, from_host: inner.is_some() })
-    });
-    servers.collect()
-}
-
 /// All processes, in the order of their numbers; one that has ended meanwhile is none.
 fn processes() -> io::Result<Vec<Process>> {
     let names = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -270,33 +183,21 @@ fn process(pid: &str) -> io::Result<Process> {
     })
 }
 
-/// Who has sockets open; of several who share one, the proxy that serves it, and else the first.
-fn holders(all: &[Process]) -> BTreeMap<u64, Process> {
-    let mut holders: BTreeMap<u64, Process> = BTreeMap::new();
-    for process in all {
-        for open in fs::read_dir(format!("/proc/{}/fd", process.pid)).into_iter().flatten().flatten() {
-            let Some(number) = fs::read_link(open.path()).ok().and_then(|link| proc::socket(&link)) else {
-                continue;
-            };
-            if process.name == proxy::NAME || !holders.contains_key(&number) {
-                holders.insert(number, process.clone());
-            }
-        }
-    }
-    holders
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn servers_are_read_as_the_engine_notes_them() {
-        let conf = "nameserver 127.0.0.11\n# ExtServers: [host(192.0.2.53) 198.51.100.1]\n";
-        let expected = [("192.0.2.53", true), ("198.51.100.1", false)];
-        let expected =
-            expected.map(|(address, from_host)| Upstream { address: address.parse().unwrap(), from_host });
-        assert_eq!(upstream(conf), expected);
-        assert_eq!(upstream("nameserver 127.0.0.11\n"), []);
+    fn a_name_that_is_taken_has_the_processs_number_behind_it() {
+        let mut crowd = Crowd::default();
+        for (pid, name, expected) in [(7, "web", "web"), (8, "web", "web-8"), (9, "lan", "lan-9")] {
+            let node = crowd.free(name, pid);
+            assert_eq!(node.as_str(), expected);
+            let process = Process { pid, net: 1, mount: 1, name: name.to_owned() };
+            let ns = NsName::from(&node);
+            crowd.nodes.push(Node { node, process, container: None, networks: None, ns });
+        }
+        assert_eq!((plain("Web Content").as_str(), plain("(sd-pam)").as_str()), ("webcontent", "sd-pam"));
+        assert_eq!(plain("()"), "process");
     }
 }
