@@ -89,6 +89,19 @@ fn a_rule_of_inet_is_one_of_ipv4_one_of_ipv6_or_both() {
         ("tcp dport 80 queue num 1", Some("tcp dport 80 queue num 1"), None),
         ("meta mark set 0x7 accept", Some("meta mark set 0x7; accept"), None),
         ("icmp type { echo-request, 3 } drop", Some("icmp type 3 drop; icmp type 8 drop"), Some("")),
+        // Bits are held as one number where a sign is written, or against several in a set (nft 1.0.6, --debug=netlink).
+        ("ct state != new,established drop", Some("ct state != new , established drop"), None),
+        ("ct state != { new, established } drop", Some("ct state != established,new drop"), None),
+        ("ct status != dnat drop", Some("ct status != dnat drop"), None),
+        ("ct status == dnat drop", Some("ct status == dnat drop"), None),
+        ("ct status dnat drop", Some("ct status dnat drop"), None),
+        ("tcp flags == syn drop", Some("tcp flags == syn drop"), None),
+        (
+            "reject with tcp reset",
+            Some("ip protocol tcp reject with tcp reset"),
+            Some("meta l4proto tcp reject with tcp reset"),
+        ),
+        ("meta mark set 0x1 tcp dport 80 drop", Some("meta mark set 0x1; tcp dport 80 drop"), None),
         (
             "ct state vmap { new : jump c, invalid : drop }",
             Some("ct state invalid drop; ct state new jump c"),
@@ -145,6 +158,11 @@ fn what_nft_does_not_take_is_refused_where_it_stands() {
             "line 3, column 20: found ingress, expected a hook",
         ),
         (of_chain("tcp dport 80 counter jump"), "expected more"),
+        (of_chain("ip saddr 10.0.0.1 - 10.0.0.9 drop"), "found -, expected a range without blanks"),
+        (
+            of_chain("meta mark 0 meta mark set 1 drop"),
+            "found drop, expected the end of a rule that asks for the mark and sets it",
+        ),
         (of_chain("ip saddr @none drop"), "line 3, column 12: found @none, expected a set of this table"),
         (of_chain("ip saddr $none drop"), "line 3, column 12: found $none, expected what a 'define'"),
         (of_table("chain c { tcp dport 80 accept }"), "line 2, column 31: found }, expected a semicolon"),

@@ -44,6 +44,11 @@ impl<'a> Reader<'a> {
         Self { words: words.to_vec(), at: 0 }
     }
 
+    /// The words from here to where another reader of the same has come.
+    pub(super) fn until(&self, later: &Self) -> &[Word<'a>] {
+        self.words.get(self.at..later.at).unwrap_or_default()
+    }
+
     /// Whether anything but ends of lines and commands is left.
     pub(super) fn at_something(&mut self) -> bool {
         while self.words.get(self.at).is_some_and(Word::parts) {

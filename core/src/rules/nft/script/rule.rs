@@ -1,6 +1,7 @@
 //! A rule's statements, one after the other.
 
 use std::collections::BTreeSet;
+use std::iter;
 
 use super::draft::Draft;
 use super::key::{self, Asked, Key};
@@ -10,7 +11,7 @@ use crate::addr::{Family, IfName};
 use crate::rules::iptables::ParseError;
 use crate::rules::nft::AS_WRITTEN;
 use crate::rules::nft::words::{Reader, Word, unquoted};
-use crate::rules::{MapKey, Match, Rule, Target};
+use crate::rules::{Is, MapKey, Match, Protocol, RejectWith, Rule, Target};
 
 /// Of how many rules one may become.
 const FORMS: usize = 4096;
@@ -89,10 +90,14 @@ fn as_written(reader: &mut Reader<'_>) -> Match {
         if !options.is_empty() && ENDS.contains(&word.text) {
             break;
         }
-        options.push(word.text.to_owned());
+        options.push(word.text);
         reader.next();
     }
-    Match::Other { module: AS_WRITTEN.to_owned(), options }
+    other(options)
+}
+
+fn other<'a>(words: impl IntoIterator<Item = &'a str>) -> Match {
+    Match::Other { module: AS_WRITTEN.to_owned(), options: words.into_iter().map(str::to_owned).collect() }
 }
 
 /// The elements of a map, each with its verdict.
@@ -119,6 +124,9 @@ pub(super) fn mapped<'a>(elements: &[Vec<Word<'a>>], family: Family) -> Result<V
 impl<'a> Under<'_, 'a> {
     /// Takes one statement; false where it is not known, and nothing has been taken.
     fn statement(&mut self, word: Word<'a>, reader: &mut Reader<'a>) -> Result<bool, ParseError> {
+        if !["counter", "log", "continue", "comment"].contains(&word.text) {
+            self.settle(word)?;
+        }
         match word.text {
             "counter" => skip_counter(reader),
             "log" => skip_log(reader),
@@ -127,6 +135,16 @@ impl<'a> Under<'_, 'a> {
                 let text = reader.one_of("a comment", |text| Some(unquoted(text).unwrap_or(text)))?;
                 self.keep(Match::Comment(text.to_owned()));
             }
+            "reject" => match verdict::read(word, reader, self.family)? {
+                Some(Verdict::Does(target)) => {
+                    if target == Target::Reject(RejectWith::TcpReset) {
+                        // nft asks for TCP before it.
+                        self.keep(Match::Protocol(Is::a(Protocol::TCP)));
+                    }
+                    self.does(target);
+                }
+                Some(Verdict::Elsewhere) | None => self.forms.clear(),
+            },
             _ => match verdict::read(word, reader, self.family)? {
                 Some(Verdict::Does(target)) => self.does(target),
                 Some(Verdict::Elsewhere) => self.forms.clear(),
@@ -136,18 +154,33 @@ impl<'a> Under<'_, 'a> {
         Ok(true)
     }
 
+    /// Before more is asked: what a rule has done it has done, whatever comes of the rest.
+    fn settle(&mut self, word: Word<'a>) -> Result<(), ParseError> {
+        let marks = |form: &Form| {
+            matches!(form.target, Some(Target::Mark(_)))
+                && form.matches.iter().any(|of| matches!(of, Match::Mark(_)))
+        };
+        if self.forms.iter().any(marks) {
+            return Err(word
+                .expected("the end of a rule that asks for the mark and sets it: the rest is another rule"));
+        }
+        let does = |form: &Form| form.target.is_some();
+        self.done.extend(self.forms.iter().filter(|form| does(form)).cloned());
+        self.forms.iter_mut().for_each(|form| form.target = None);
+        Ok(())
+    }
+
     fn keep(&mut self, of: Match) {
         self.forms.iter_mut().for_each(|form| form.matches.push(of.clone()));
     }
 
-    /// What the rule does; where it has done something before, it is two rules.
+    /// What the rule does, once it is settled what it has done before.
     fn does(&mut self, target: Target) {
-        let before: Vec<Form> = self.forms.iter().filter(|form| form.target.is_some()).cloned().collect();
-        self.done.extend(before);
         self.forms.iter_mut().for_each(|form| form.target = Some(target.clone()));
     }
 
     fn ask(&mut self, word: Word<'a>, reader: &mut Reader<'a>) -> Result<bool, ParseError> {
+        let behind = reader.clone();
         let asked = match key::read(word, reader, self.family)? {
             Asked::Elsewhere => {
                 self.forms.clear();
@@ -160,7 +193,13 @@ impl<'a> Under<'_, 'a> {
             return self.ask_map(asked, reader);
         }
         let Some(sign) = value::sign(asked, reader)? else { return Ok(false) };
+        let in_set = reader.peek().starts_with(['{', '@']);
         let Some(values) = self.values(asked, reader)? else { return Ok(false) };
+        if value::is_whole(asked, sign, values.len(), in_set) {
+            let words = iter::once(&word).chain(behind.until(reader));
+            self.keep(other(words.map(|word| word.text)));
+            return Ok(true);
+        }
         let Some(alternatives) = value::matches(asked, sign, &values, self.family)? else { return Ok(false) };
         let forms = alternatives.into_iter().map(|matches| Form { matches, target: None }).collect();
         self.branch(word, forms)?;
@@ -190,7 +229,7 @@ impl<'a> Under<'_, 'a> {
         let mut forms = Vec::new();
         for (key, target) in mapped(&elements, self.family)? {
             let [key] = key.as_slice() else { return Ok(false) };
-            if key.text == "*" {
+            if key.text == "*" || value::is_whole(asked, Sign::Exactly, 1, true) {
                 return Ok(false);
             }
             let of = value::matches(asked, Sign::Is, &[*key], self.family)?;
@@ -252,6 +291,9 @@ impl<'a> Under<'_, 'a> {
 /// One value; of states and the like several, apart by commas.
 fn one<'a>(asked: Key, reader: &mut Reader<'a>) -> Result<Vec<Word<'a>>, ParseError> {
     let mut words = vec![reader.word()?];
+    if reader.peek() == "-" {
+        return Err(reader.word()?.expected("a range without blanks, as in 10.0.0.1-10.0.0.9"));
+    }
     while asked.has_lists() && (reader.take(",") || (asked == Key::TcpFlags && reader.take("|"))) {
         words.push(reader.word()?);
     }

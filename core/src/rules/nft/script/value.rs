@@ -20,6 +20,8 @@ use crate::rules::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
     Is,
+    /// `==`: of bits all of them, where `Is` means any.
+    Exactly,
     Not,
     /// `<` and `<=`: the first that is too much.
     Below {
@@ -43,7 +45,7 @@ type Alternatives = Option<Vec<Vec<Match>>>;
 pub(super) fn sign(asked: Key, reader: &mut Reader<'_>) -> Result<Option<Sign>, ParseError> {
     let sign = match reader.peek() {
         "!=" => Sign::Not,
-        "==" => Sign::Is,
+        "==" => Sign::Exactly,
         "<" => Sign::Below { inclusive: false },
         "<=" => Sign::Below { inclusive: true },
         ">" => Sign::Above { inclusive: false },
@@ -96,6 +98,20 @@ pub(super) fn name(text: &str) -> &str {
     unquoted(text).unwrap_or(text)
 }
 
+/// Whether values are held as one number against bits of which there may be several: nft masks where no sign is written,
+/// and compares the whole where one is, and in a set of several (nft 1.0.6: `cmp neq 0x0a` for `!= new,established`).
+pub(super) fn is_whole(asked: Key, sign: Sign, values: usize, in_set: bool) -> bool {
+    let signed = matches!(sign, Sign::Exactly | Sign::Not);
+    match asked {
+        Key::Status | Key::TcpFlags => signed || in_set && values > 1,
+        // A packet has one state.
+        Key::State => signed && !in_set && values > 1,
+        Key::Address(_) | Key::Protocol | Key::Ports(..) | Key::Icmp(_) | Key::Input | Key::Output => false,
+        Key::Direction | Key::Original(_) | Key::OriginalPort | Key::Mark | Key::ConnMark => false,
+        Key::Family | Key::AddrType(..) | Key::HopLimit => false,
+    }
+}
+
 /// What the values come to; none where that is not known.
 pub(super) fn matches(
     asked: Key,
@@ -104,7 +120,7 @@ pub(super) fn matches(
     family: Family,
 ) -> Result<Alternatives, ParseError> {
     let not = match (sign, asked) {
-        (Sign::Is, _) => false,
+        (Sign::Is | Sign::Exactly, _) => false,
         (Sign::Not, _) => true,
         (_, Key::TcpFlags | Key::Mark | Key::ConnMark) => return masked(asked, sign, values),
         (_, Key::Ports(..) | Key::HopLimit) => return compared(asked, sign, values, family),
@@ -267,7 +283,7 @@ fn compared(asked: Key, sign: Sign, values: &[Word<'_>], family: Family) -> Resu
         Sign::Below { inclusive: false } => value.checked_sub(1),
         Sign::Above { inclusive: false } => value.checked_add(1),
         Sign::Below { inclusive: true } | Sign::Above { inclusive: true } => Some(value),
-        Sign::Is | Sign::Not | Sign::Masked { .. } => return Ok(None),
+        Sign::Is | Sign::Exactly | Sign::Not | Sign::Masked { .. } => return Ok(None),
     };
     let bound = bound.ok_or_else(|| word.expected("what something is below or above"))?;
     let below = matches!(sign, Sign::Below { .. });
