@@ -17,7 +17,7 @@ impl Planner {
         if command.starts_with('-') {
             return refuse("options are not planned, only commands".to_owned());
         }
-        if command.trim() == "flush ruleset" && !self.is_bare(&ns) {
+        if flushes(command) && !self.is_bare(&ns) {
             let why = "it takes Docker's rules and those of iptables too, and no plan says what an Engine does then";
             return refuse(why.to_owned());
         }
@@ -69,6 +69,12 @@ impl Planner {
         let items = self.plan().items;
         self.scripts.retain(|ns, _| stands(&items, ns));
     }
+}
+
+/// Whether one of several commands takes everybody's rules away.
+fn flushes(commands: &str) -> bool {
+    let begins = |command: &str| command.split_whitespace().take(2).eq(["flush", "ruleset"]);
+    commands.split([';', '\n', '{', '}']).any(begins)
 }
 
 /// Whether a namespace has a device.

@@ -268,7 +268,7 @@ fn what_cannot_be_connected_is_refused_in_docker_s_words() {
         (Change::Rule(node("host"), "iptables -A NONE -j DROP".into()), "expected a chain"),
         (Change::Rule(node("nobody"), "iptables -F".into()), "there is no node nobody"),
         (
-            Change::Rule(node("web"), "nft flush ruleset".into()),
+            Change::Rule(node("web"), "nft list ruleset; flush  ruleset ip".into()),
             "it takes Docker's rules and those of iptables too",
         ),
     ] {
