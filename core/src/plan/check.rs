@@ -15,6 +15,7 @@ mod links;
 mod rulesets;
 mod sockets;
 
+#[cfg(feature = "linux")]
 pub(crate) use sockets::clash;
 
 /// One thing that no kernel could make, or that cannot be meant.

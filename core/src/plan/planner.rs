@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::apart::machine_names;
 use super::container::Ctr;
 use super::dockerd::Dockerd;
 use super::objects::listener;
@@ -78,14 +79,15 @@ impl Planner {
     #[must_use]
     pub fn plan(&self) -> Plan {
         let mut items = wire::items(&self.topology);
-        let is_machine = |ns: &NsName| self.machines().any(|machine| NsName::from(machine) == *ns);
+        let is_machine =
+            |ns: &NsName| machine_names(&self.topology).any(|machine| NsName::from(machine) == *ns);
         items.extend(self.script_items().filter(|item| is_machine(&item.ns)));
         for (machine, rules) in &self.rules {
             items.extend(rules.iter().map(|r| wire::item(machine.as_str(), Object::Rules(r.clone().into()))));
         }
         items.extend(self.engines.iter().flat_map(Dockerd::items));
         // A process of a machine may listen on an address that only Docker's bridge has.
-        for machine in self.machines() {
+        for machine in machine_names(&self.topology) {
             let own = self.topology.listeners.iter().filter(|l| l.node == *machine);
             items.extend(own.map(|l| listener(machine.as_str(), l)));
         }
@@ -94,11 +96,6 @@ impl Planner {
         items.extend(of_containers.collect::<Vec<_>>());
         self.switch_off(&mut items);
         Plan { items }
-    }
-
-    /// The hosts and the machines around them.
-    pub(super) fn machines(&self) -> impl Iterator<Item = &NodeName> {
-        self.topology.hosts.iter().map(|h| &h.name).chain(self.topology.lan.iter().map(|l| &l.name))
     }
 
     fn script_items(&self) -> impl Iterator<Item = Item> {

@@ -88,6 +88,7 @@ pub(crate) fn bare() -> [Item; 2] {
 }
 
 /// The switch that a device of a namespace leads to which nobody planned: of the host's own it has the device's name.
+#[cfg(feature = "linux")]
 pub(crate) fn switch_of(ns: &NsName, device: &IfName) -> IfName {
     if ns.as_str() == NodeName::host().as_str() {
         return device.clone();
@@ -96,6 +97,7 @@ pub(crate) fn switch_of(ns: &NsName, device: &IfName) -> IfName {
 }
 
 /// The end in the wire of such a device's cable.
+#[cfg(feature = "linux")]
 pub(crate) fn plugged(ns: &NsName, device: &IfName) -> Peer {
     let end = Seed::of(&["cable", ns.as_str(), device.as_str()]);
     let name = format!("{ns}.{device}").parse().unwrap_or_else(|_| end.if_name("w", 12));
