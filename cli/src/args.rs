@@ -433,7 +433,7 @@ pub(crate) enum PlanFormat {
     IptablesSave,
     /// One namespace's IPv6 rules, for ip6tables-restore
     Ip6tablesSave,
-    /// One namespace's rules of nft, both families', as nft list prints them
+    /// One namespace's tables of nft, both families', as nft list prints them; what people wrote as they wrote it
     Nft,
     /// The objects, as one JSON document
     Json,
