@@ -138,8 +138,7 @@ impl<'a> Under<'_, 'a> {
             "reject" => match verdict::read(word, reader, self.family)? {
                 Some(Verdict::Does(target)) => {
                     if target == Target::Reject(RejectWith::TcpReset) {
-                        // nft asks for TCP before it.
-                        self.keep(Match::Protocol(Is::a(Protocol::TCP)));
+                        self.ask_for_tcp();
                     }
                     self.does(target);
                 }
@@ -172,6 +171,13 @@ impl<'a> Under<'_, 'a> {
 
     fn keep(&mut self, of: Match) {
         self.forms.iter_mut().for_each(|form| form.matches.push(of.clone()));
+    }
+
+    /// nft asks for TCP before it resets a connection, where nothing has asked yet.
+    fn ask_for_tcp(&mut self) {
+        let tcp = Match::Protocol(Is::a(Protocol::TCP));
+        let forms = self.forms.iter_mut().filter(|form| !form.matches.contains(&tcp));
+        forms.for_each(|form| form.matches.push(tcp.clone()));
     }
 
     /// What the rule does, once it is settled what it has done before.
