@@ -15,15 +15,8 @@ impl World {
     /// A packet came in by a device (`ip_rcv`, `ipv6_rcv`).
     pub(crate) fn ip_receive(&mut self, dev: DevId, skb: &mut Skb, link_broadcast: bool) {
         let ns = self.devices[dev].ns;
-        if skb.packet.family() == Family::V6 && self.stacks[ns].conf(dev).disable_ipv6 {
-            return self.note_drop(ns, Some(dev), skb, DropReason::Ipv6Disabled, |w| {
-                format!("IPv6 is off on {}", w.devices[dev].name)
-            });
-        }
-        if skb.packet.checksum == Checksum::BadIp {
-            return self.note_drop(ns, Some(dev), skb, DropReason::IpCsum, |_| {
-                "its IP header is not what was sent".to_owned()
-            });
+        if let Some((reason, why)) = self.disbelieved(dev, &skb.packet) {
+            return self.note_drop(ns, Some(dev), skb, reason, |_| why);
         }
         // A bridged packet has passed PREROUTING on the bridge (`ip_sabotage_in`).
         if skb.meta.bridge.is_none() && !self.hook(ns, Hook::Prerouting, skb, Some(dev), None) {
@@ -43,6 +36,29 @@ impl World {
                 self.icmp_error(ns, skb, Reason::NoRoute);
             }
         }
+    }
+
+    /// Why a packet is dropped before any rule sees it (`ip_rcv_core`, `ip6_rcv_core`).
+    fn disbelieved(&self, dev: DevId, packet: &Packet) -> Option<(DropReason, String)> {
+        let device = &self.devices[dev];
+        let six = packet.family() == Family::V6;
+        if six && self.stacks[device.ns].conf(dev).disable_ipv6 {
+            return Some((DropReason::Ipv6Disabled, format!("IPv6 is off on {}", device.name)));
+        }
+        if packet.checksum == Checksum::BadIp {
+            return Some((DropReason::IpCsum, "its IP header is not what was sent".to_owned()));
+        }
+        // IPv4 asks as it routes, after PREROUTING, and lets it pass where route_localnet is on (F5).
+        if six && !device.is_loopback() && (packet.src.is_loopback() || packet.dst.is_loopback()) {
+            return Some((
+                DropReason::IpInHdr,
+                format!("::1 does not come by {} (RFC 4291, 2.5.3)", device.name),
+            ));
+        }
+        if six && packet.src.is_multicast() {
+            return Some((DropReason::IpInHdr, format!("{} cannot be a sender", packet.src)));
+        }
+        None
     }
 
     /// To a socket of this namespace (`ip_local_deliver`).
