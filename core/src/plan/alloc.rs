@@ -78,15 +78,15 @@ fn local_pools() -> Vec<(IpNet, u8)> {
 }
 
 impl Ipam {
-    /// Pools as `default-address-pools` names them; Docker's own where it names none. `ula` is the IPv6 pool that is
-    /// there unless the list has one of its own.
-    pub(super) fn new(default_address_pools: &[(IpNet, u8)], ula: (IpNet, u8)) -> Self {
+    /// Pools as `default-address-pools` names them; Docker's own where it names none. `ula` is the IPv6 pool that an
+    /// Engine has by itself (27), and that is there unless the list has one of its own.
+    pub(super) fn new(default_address_pools: &[(IpNet, u8)], ula: Option<(IpNet, u8)>) -> Self {
         let mut predefined = default_address_pools.to_vec();
         if predefined.is_empty() {
             predefined = local_pools();
         }
         if predefined.iter().all(|(net, _)| Family::of_net(*net) == Family::V4) {
-            predefined.push(ula);
+            predefined.extend(ula);
         }
         predefined.iter_mut().for_each(|(net, _)| *net = net.trunc());
         predefined.sort_by_key(|(net, size)| (net.network(), net.prefix_len(), *size));
@@ -97,6 +97,11 @@ impl Ipam {
             }
         }
         Self { predefined: kept, pools: BTreeMap::new() }
+    }
+
+    /// Whether there are pools of a family to take subnets from.
+    pub(super) fn has_predefined(&self, family: Family) -> bool {
+        self.predefined.iter().any(|(net, _)| Family::of_net(*net) == family)
     }
 
     /// A subnet by name. With a range, overlap with other subnets is not looked for (moby#46756).
@@ -253,7 +258,7 @@ mod tests {
     }
 
     fn ipam() -> Ipam {
-        Ipam::new(&[], (net("fd00:1:2::/48"), 64))
+        Ipam::new(&[], Some((net("fd00:1:2::/48"), 64)))
     }
 
     fn addresses(ipam: &mut Ipam, pool: PoolId, count: usize) -> Vec<String> {

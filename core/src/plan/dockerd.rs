@@ -58,7 +58,7 @@ impl Dockerd {
         let local = host.machine.interfaces.values().flatten().map(IpNet::addr);
         let mut dockerd = Self {
             host: host.clone(),
-            ipam: Ipam::new(&host.daemon.default_address_pools, (IpNet::V6(ula(&host.name)), 64)),
+            ipam: Ipam::new(&host.daemon.default_address_pools, own_ipv6_pool(host)),
             ports: Ports::new(local),
             firewall: filter::start(host),
             networks: BTreeMap::new(),
@@ -333,10 +333,12 @@ pub(super) fn replace(all: &mut Vec<Ruleset>, rules: Ruleset) {
     all.push(rules);
 }
 
-/// `fd` and 40 bits from the host's id, a /48 (daemon/libnetwork: `deriveULABaseNetwork`).
-fn ula(host: &NodeName) -> ipnet::Ipv6Net {
-    let [_, a, b, c, d, e] = Seed::of(&["host", host.as_str()]).mac().0;
+/// The pool that an Engine has by itself: `fd` and 40 bits from the host's id, a /48 (daemon/libnetwork:
+/// `deriveULABaseNetwork`).
+fn own_ipv6_pool(host: &Host) -> Option<(IpNet, u8)> {
+    let [_, a, b, c, d, e] = Seed::of(&["host", host.name.as_str()]).mac().0;
     let pair = |x, y| u16::from_be_bytes([x, y]);
     let base = std::net::Ipv6Addr::new(pair(0xfd, a), pair(b, c), pair(d, e), 0, 0, 0, 0, 0);
-    ipnet::Ipv6Net::new(base, 48).unwrap_or_default()
+    let pool = ipnet::Ipv6Net::new(base, 48).ok()?;
+    host.engine.profile.gives_ipv6_subnets().then_some((IpNet::V6(pool), 64))
 }

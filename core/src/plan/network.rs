@@ -18,7 +18,7 @@ mod known;
 
 pub(super) use known::known;
 
-/// What an Engine says that gives no IPv6 subnets by itself (26.1.5 observed).
+/// What an Engine says that has no IPv6 pools: by itself until 27, or by `daemon.json` (26.1.5 observed).
 const NO_IPV6_POOL: &str = "could not find an available, non-overlapping IPv6 address pool among the defaults to assign to \
                             the network";
 
@@ -217,7 +217,7 @@ fn request(
             ipam.request_predefined(family, Some(subnet.prefix_len()), reserved)
         }
         Some((subnet, range)) => ipam.request_pool(subnet, range),
-        None if family == Family::V6 && !engine.profile.gives_ipv6_subnets() => {
+        None if !ipam.has_predefined(family) => {
             return Err(Diagnostic::new(at.clone(), NO_IPV6_POOL).expected("an IPv6 'subnet' in 'ipam'"));
         }
         None => ipam.request_predefined(family, None, reserved),

@@ -1,6 +1,6 @@
 //! Joining and leaving networks: addresses, devices, and who publishes the ports (daemon/libnetwork/endpoint.go).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::PlanOp;
 use super::container::{Ctr, Endpoint, Mode};
@@ -73,6 +73,7 @@ impl Dockerd {
         for (family, wanted) in [(Family::V4, attachment.ipv4_address), (Family::V6, attachment.ipv6_address)]
         {
             let Some(subnet) = net.subnet(family) else { continue };
+            let wanted = wanted.or_else(|| self.by_hardware(attachment, net, family, &addresses));
             let failed = match self.ipam.request_address(subnet.pool, wanted) {
                 Ok(Some(address)) => {
                     addresses.extend(subnet.with_prefix(address));
@@ -95,6 +96,26 @@ impl Dockerd {
             return Err(failed);
         }
         Ok(addresses)
+    }
+
+    /// On the default bridge an IPv6 address ends in the hardware address where the subnet leaves room for it; since 28 it
+    /// is one of the pool's like all others (moby#48319: `DeferIPv6Alloc`).
+    fn by_hardware(
+        &self,
+        attachment: &Attachment,
+        net: &Net,
+        family: Family,
+        addresses: &[IpNet],
+    ) -> Option<IpAddr> {
+        let subnet = net.subnet(family)?.pool.subnet;
+        let has_room = subnet.prefix_len() <= 80;
+        let IpAddr::V6(base) = subnet.network() else { return None };
+        if !net.is_default() || !has_room || self.host.engine.is_at_least(28, 0) {
+            return None;
+        }
+        let MacAddr([a, b, c, d, e, f]) = attachment.mac_address.unwrap_or_else(|| self.mac("", addresses));
+        let mac = u128::from_be_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d, e, f]);
+        Some(Ipv6Addr::from_bits(base.to_bits() | mac).into())
     }
 
     /// Adds who has an address already.

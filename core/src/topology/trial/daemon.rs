@@ -57,7 +57,6 @@ const SINCE: &[(&str, (u32, u32))] = &[
     ("allow-direct-routing", (28, 2)),
     ("bip6", (28, 0)),
     ("bridge-accept-fwmark", (29, 0)),
-    ("default-network-opts", (24, 0)),
     ("firewall-backend", (29, 0)),
     ("host-gateway-ips", (28, 0)),
     ("ip-forward-no-drop", (28, 0)),
@@ -88,8 +87,12 @@ pub(super) fn read(field: Field<'_>, engine: Engine, out: &mut Diagnostics) -> D
             );
         }
     }
-    let mut keys = Keys { field, out };
-    keys.daemon()
+    let mut daemon = Keys { field, out }.daemon();
+    if !engine.is_at_least(24, 0) {
+        // An older one does not know the key and does not say so: it takes what is in it for keys of its own (20.10.24).
+        daemon.default_network_opts.clear();
+    }
+    daemon
 }
 
 /// Reads keys one by one.
