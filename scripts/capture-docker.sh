@@ -32,15 +32,20 @@ enter() {
     exec bash /capture/inside.sh "$engine" "$flags"
 }
 
+# keep RESULT FOLDER: what was captured, in the place of what was; what was started stays.
+keep() {
+    mkdir -p "$2"
+    rm -f "$2"/{iptables-save,ip6tables-save,world,refused,steps,result}*.txt
+    cp "$1"/* "$2"
+}
+
 capture() {
     local engine=$1 topology=$2 work
     work=$(mktemp -d)
     mkdir "$work/result" "$work/memory"
     if unshare --net --mount --pid --uts --ipc --cgroup --fork --kill-child \
         "$here/capture-docker.sh" --enter "$engine" "$topology" "$work/result" "$work/memory" >"$work/log" 2>&1; then
-        mkdir -p "$captures/$engine"
-        rm -rf "${captures:?}/$engine/${topology/:/-}"
-        mv -T "$work/result" "$captures/$engine/${topology/:/-}"
+        keep "$work/result" "$captures/$engine/${topology/:/-}"
         say "$engine $topology"
         rm -rf "$work"
     else

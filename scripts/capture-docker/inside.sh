@@ -46,10 +46,14 @@ make_host() {
 }
 
 start_engine() {
+    given daemon-json >/etc/docker/daemon.json
+    [ -s /etc/docker/daemon.json ] || rm /etc/docker/daemon.json
     # shellcheck disable=SC2046 # flags are words
     dockerd $(daemon_flags) >/tmp/dockerd.log 2>&1 &
     for _ in $(seq 200); do
         docker info >/dev/null 2>&1 && break
+        # A file that says what it does not know ends it.
+        kill -0 $! 2>/dev/null || refused_by /tmp/dockerd.log 'following directives .*'
         sleep 0.1
     done
     mkdir -p /tmp/image/bin
@@ -60,13 +64,15 @@ start_engine() {
 
 compose() { docker compose --project-directory /topology -f /topology/compose.yaml "$@"; }
 
-# Compose's own words end with the engine's; ids and progress are not kept.
-refused() {
-    { grep -oE '(Error response from daemon|.*requires (Docker Engine|API version)).*' /tmp/up.log || true; } |
-        tail -n 1 | sed -E 's/[0-9a-f]{64}/<id>/g' >/result/refused.txt
-    [ -s /result/refused.txt ] || { cat /tmp/up.log >&2; tail -n 30 /tmp/dockerd.log >&2; exit 1; }
+# refused_by LOG PATTERN: what an engine refused in its own words; ids and progress are not kept.
+refused_by() {
+    { grep -oE "$2" "$1" || true; } | tail -n 1 | sed -E 's/[0-9a-f]{64}/<id>/g' >/result/refused.txt
+    [ -s /result/refused.txt ] || { cat "$1" >&2; tail -n 30 /tmp/dockerd.log >&2; exit 1; }
     exit 0
 }
+
+# Compose's own words end with the engine's.
+refused() { refused_by /tmp/up.log '(Error response from daemon|.*requires (Docker Engine|API version)).*'; }
 
 rules() {
     for tool in iptables ip6tables; do

@@ -18,6 +18,7 @@ device_of() {
 
 setting_lines() {
     daemon_flags | sed 's/^/daemon /'
+    given daemon-json | sed 's/^/daemon-json /'
     given host | sed 's/^/host /'
     local name device
     for name in $(cat /tmp/made); do

@@ -6,10 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use seatrial_core::addr::IfName;
-use seatrial_core::diagnostic::At;
+use seatrial_core::diagnostic::{At, Diagnostics};
 use seatrial_core::topology::compose::{Options, read};
 use seatrial_core::topology::files::Files;
-use seatrial_core::topology::{BridgeOptions, Daemon, Driver, Host, Machine, Network, NodeName, Topology};
+use seatrial_core::topology::{
+    BridgeOptions, Daemon, Driver, Host, Machine, Network, NodeName, Topology, trial,
+};
 
 pub(crate) const RESOLV_CONF: &str = "nameserver 192.0.2.53\nsearch example.org\noptions timeout:3\n";
 pub(crate) const HOSTS: &str = "127.0.0.1\tlocalhost\n127.0.1.1\tdockhost\n::1\tlocalhost ip6-localhost ip6-loopback\n203.0.113.1\trouter\n";
@@ -54,7 +56,9 @@ pub(crate) fn compose(folder: &Path) -> PathBuf {
 
 /// What stood around a capture, from the first lines of its `world.txt`.
 pub(crate) struct Setting {
+    /// By flags.
     pub(crate) daemon: Daemon,
+    pub(crate) daemon_json: Option<String>,
     pub(crate) v6: bool,
     pub(crate) forwards: bool,
     /// Networks in the order compose happened to make them, and the devices they got.
@@ -70,6 +74,7 @@ pub(crate) struct Setting {
 pub(crate) fn setting(world: &str) -> Setting {
     let mut setting = Setting {
         daemon: Daemon::default(),
+        daemon_json: None,
         v6: false,
         forwards: false,
         made: Vec::new(),
@@ -81,6 +86,7 @@ pub(crate) fn setting(world: &str) -> Setting {
         match line.split_once(' ').unwrap() {
             ("daemon", "--userland-proxy=false") => setting.daemon.userland_proxy = false,
             ("daemon", "--icc=false") => setting.daemon.icc = false,
+            ("daemon-json", json) => setting.daemon_json = Some(json.to_owned()),
             ("daemon", "--experimental --ip6tables") => setting.daemon.ip6tables = Some(true),
             ("host", "HOST_V6=1") => setting.v6 = true,
             ("host", "IPFWD=1") => setting.forwards = true,
@@ -96,6 +102,21 @@ pub(crate) fn setting(world: &str) -> Setting {
         }
     }
     setting
+}
+
+/// What a `daemon.json` says to an engine.
+pub(crate) fn daemon(release: &str, json: &str) -> Result<Daemon, Diagnostics> {
+    struct Text(String);
+    impl Files for Text {
+        fn read(&self, _path: &Path, _limit: usize) -> io::Result<String> {
+            Ok(self.0.clone())
+        }
+    }
+    let text = format!(
+        "title: t\nengine: '{release}'\ncompose: {{ services: {{ web: {{ image: web }} }} }}\ndaemon: {json}\nexpect: [host -> 127.0.0.1/icmp reaches host]\n"
+    );
+    let trial = trial::read(Path::new("t.trial.yaml"), &Text(text), &Options::default())?;
+    Ok(trial.topology.hosts[0].daemon.clone())
 }
 
 /// The host on which the engines were captured.
@@ -132,7 +153,10 @@ pub(crate) fn topology(release: &str, folder: &Path, setting: &Setting) -> Topol
         name: NodeName::from("dockhost"),
         project: project.name,
         engine: release.parse().unwrap(),
-        daemon: setting.daemon.clone(),
+        daemon: match &setting.daemon_json {
+            Some(json) => daemon(release, json).unwrap(),
+            None => setting.daemon.clone(),
+        },
         machine,
         networks,
         containers,
