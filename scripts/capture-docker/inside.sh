@@ -16,7 +16,7 @@ daemon_flags() {
     given daemon
     [ -z "$flags" ] || echo "$flags"
 }
-HOST_V6=0 IPFWD=0
+HOST_V6=0 IPFWD=0 WSL2=0
 eval "$(given host)"
 
 docker() { chroot /client /usr/bin/docker "$@"; }
@@ -35,6 +35,12 @@ make_host() {
         ip -n lan address add 2001:db8:203::1/64 dev lan0 nodad
         ip address add 2001:db8:203::10/64 dev eth0 nodad
         ip route add default via 2001:db8:203::1
+    fi
+    if [ "$WSL2" = 1 ]; then
+        # What an engine knows WSL2's mirrored network by.
+        ip link add loopback0 type veth peer name windows netns lan
+        ip link set loopback0 up
+        install /dev/null /usr/bin/wslinfo
     fi
     echo "$IPFWD" >/proc/sys/net/ipv4/ip_forward
     echo 0 >/proc/sys/net/ipv6/conf/all/forwarding

@@ -16,6 +16,9 @@ use crate::topology::{Container, DEFAULT_BRIDGE, Driver, Host};
 /// The rules of a host whose daemon has just started.
 pub(super) fn start(host: &Host) -> Firewall {
     let mut firewall = Firewall::new(host.engine, &host.daemon, &host.machine.firewall);
+    if is_mirrored(host) {
+        firewall = firewall.mirrored();
+    }
     if turns_forwarding_on(host, Family::V4) && !keeps_policy(host) {
         firewall.set_forward_policy_drop(Family::V4);
     }
@@ -29,8 +32,24 @@ pub(super) fn check_backend(host: &Host) -> Result<(), Diagnostic> {
         Backend::Nft => host.engine.has_nftables(),
     };
     let found = "the following directives don't match any configuration option: firewall-backend";
-    let refused = || Diagnostic::new(At::nowhere("daemon.json"), found).expected("Engine 29 or newer");
-    if has { Ok(()) } else { Err(refused()) }
+    let refused = |found: &str, expected: &str| {
+        Err(Diagnostic::new(At::nowhere("daemon.json"), found).expected(expected))
+    };
+    if !has {
+        return refused(found, "Engine 29 or newer");
+    }
+    if is_mirrored(host) && host.daemon.firewall_backend == Backend::Nft {
+        let found = "what nftables gets for WSL2's mirrored network (the interface loopback0) is not planned";
+        return refused(found, "firewall-backend: iptables");
+    }
+    Ok(())
+}
+
+/// Whether the host is a guest of WSL2 whose network mirrors that of Windows, and the Engine minds: it knows by the device
+/// and by `/usr/bin/wslinfo` (moby#48514).
+fn is_mirrored(host: &Host) -> bool {
+    let has = host.machine.interfaces.keys().any(|device| device.as_str() == "loopback0");
+    has && host.engine.is_at_least(27, 3)
 }
 
 /// Whether a family was forwarded before Docker came.

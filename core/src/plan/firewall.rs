@@ -124,6 +124,8 @@ pub struct Firewall {
     /// `userland-proxy: false`: traffic may turn round in the bridge.
     hairpin: bool,
     direct_routing: bool,
+    /// What comes by `loopback0` comes from Windows.
+    mirrored: bool,
     accept_mark: Option<MarkValue>,
     networks: BTreeMap<IfName, NetworkRules>,
     /// Docker's own tables of nft.
@@ -151,6 +153,7 @@ impl Firewall {
             enabled,
             hairpin: !daemon.userland_proxy,
             direct_routing: daemon.allow_direct_routing && engine.is_at_least(28, 2),
+            mirrored: false,
             accept_mark: mark.and_then(|m| m.parse().ok()),
             networks: BTreeMap::new(),
             bridges: BTreeMap::new(),
@@ -179,6 +182,17 @@ impl Firewall {
             firewall.set_forward_policy_drop(Family::V6);
         }
         firewall
+    }
+
+    /// The host is a guest of WSL2 whose network mirrors that of Windows, which sends to 127.0.0.1 by `loopback0`: that is
+    /// for docker-proxy (`mirroredWSL2Workaround`, 27.3).
+    #[must_use]
+    pub fn mirrored(mut self) -> Self {
+        self.mirrored = true;
+        if !self.hairpin && self.enabled.contains(&Family::V4) {
+            self.tables(Family::V4).apply(&[endpoint::from_windows()]);
+        }
+        self
     }
 
     /// The table of a daemon that wrote for nft goes when one comes that writes for iptables (`nftabler.Cleanup`, 29).

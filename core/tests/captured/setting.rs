@@ -61,6 +61,8 @@ pub(crate) struct Setting {
     pub(crate) daemon_json: Option<String>,
     pub(crate) v6: bool,
     pub(crate) forwards: bool,
+    /// Windows is behind `loopback0`.
+    pub(crate) mirrored: bool,
     /// Networks in the order compose happened to make them, and the devices they got.
     pub(crate) made: Vec<(String, String)>,
     /// Those made by hand with `--internal`.
@@ -77,6 +79,7 @@ pub(crate) fn setting(world: &str) -> Setting {
         daemon_json: None,
         v6: false,
         forwards: false,
+        mirrored: false,
         made: Vec::new(),
         internal: Vec::new(),
         started: Vec::new(),
@@ -90,6 +93,7 @@ pub(crate) fn setting(world: &str) -> Setting {
             ("daemon", "--experimental --ip6tables") => setting.daemon.ip6tables = Some(true),
             ("host", "HOST_V6=1") => setting.v6 = true,
             ("host", "IPFWD=1") => setting.forwards = true,
+            ("host", "WSL2=1") => setting.mirrored = true,
             ("started", name) => setting.started.push(name.to_owned()),
             ("ula", prefix) => setting.ula = Some(prefix.to_owned()),
             ("made", words) => {
@@ -129,8 +133,10 @@ pub(crate) fn topology(release: &str, folder: &Path, setting: &Setting) -> Topol
         addresses.push("2001:db8:203::10/64".parse().unwrap());
         routes.push("default via 2001:db8:203::1".parse().unwrap());
     }
+    let mut interfaces = BTreeMap::from([(IfName::eth0(), addresses)]);
+    interfaces.extend(setting.mirrored.then(|| ("loopback0".parse().unwrap(), Vec::new())));
     let machine = Machine {
-        interfaces: BTreeMap::from([(IfName::eth0(), addresses)]),
+        interfaces,
         routes,
         resolv_conf: RESOLV_CONF.to_owned(),
         hosts_file: HOSTS.to_owned(),

@@ -9,6 +9,9 @@ use crate::engine::{DirectAccess, Filter};
 use crate::rules::{Is, Match, NatRange, PortMap, PortsMatch, Protocol, Target, TcpMatch};
 use crate::topology::GatewayMode;
 
+/// The device by which Windows reaches a guest whose network mirrors its own.
+const MIRROR: &str = "loopback0";
+
 impl Firewall {
     /// A published port leads to the container, and is open there (`setPerPortIptables`).
     pub(super) fn iptables_port(
@@ -24,7 +27,7 @@ impl Firewall {
         }
         let mut edits = Vec::new();
         if port.host.port() != 0 {
-            edits.extend(loopback_guard(port).filter(|_| self.profile.guards_loopback()));
+            edits.extend(self.loopback_guard(port));
             edits.extend(self.nat_edits(family, network, port));
         }
         edits.extend(self.port_guard(network, config, port));
@@ -52,6 +55,21 @@ impl Firewall {
         let mut matches = vec![destination(port.container.ip()), not_from(network.bridge.as_str())];
         matches.extend(destination_port(port.transport, port.container.port()));
         (config.mode == GatewayMode::Nat).then(|| Edit::append("raw", "PREROUTING", matches, Target::Drop))
+    }
+
+    /// A port published on 127.0.0.1 is not for neighbours who route there (`filterPortMappedOnLoopback`); IPv6 has no such
+    /// route.
+    fn loopback_guard(&self, port: &PortRules) -> Vec<Edit> {
+        if !port.host.ip().is_loopback() || port.host.is_ipv6() || !self.profile.guards_loopback() {
+            return Vec::new();
+        }
+        let rule = |device, target| {
+            let mut matches = vec![destination(port.host.ip()), device];
+            matches.extend(destination_port(port.transport, port.host.port()));
+            Edit::append("raw", "PREROUTING", matches, target)
+        };
+        let windows = self.mirrored.then(|| rule(from(MIRROR), Target::Accept));
+        windows.into_iter().chain([rule(not_from("lo"), Target::Drop)]).collect()
     }
 
     fn nat_edits(&self, family: Family, network: &NetworkRules, port: &PortRules) -> Vec<Edit> {
@@ -105,13 +123,11 @@ pub(super) fn guard(network: &NetworkRules, address: IpAddr) -> Vec<Edit> {
     trusted.chain([Edit::append("raw", "PREROUTING", others, Target::Drop)]).collect()
 }
 
-/// A port published on 127.0.0.1 is not for neighbours who route there (`filterPortMappedOnLoopback`); IPv6 has no such
-/// route.
-fn loopback_guard(port: &PortRules) -> Option<Edit> {
-    let loopback = port.host.ip().is_loopback() && port.host.is_ipv4();
-    let mut matches = vec![destination(port.host.ip()), not_from("lo")];
-    matches.extend(destination_port(port.transport, port.host.port()));
-    loopback.then(|| Edit::append("raw", "PREROUTING", matches, Target::Drop))
+/// What Windows sends to a loopback address is not redirected.
+pub(super) fn from_windows() -> Edit {
+    let loopback = IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(127, 0, 0, 0), 8));
+    let matches = vec![Match::Destination(Is::a(loopback)), from(MIRROR)];
+    Edit::append("nat", "DOCKER", matches, Target::Return)
 }
 
 pub(super) fn destination(address: IpAddr) -> Match {
