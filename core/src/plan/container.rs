@@ -100,6 +100,11 @@ impl Endpoint {
 }
 
 impl Ctr {
+    /// What its settings say of IPv6 on all its devices, where they say something.
+    pub(super) fn wants_ipv6(&self) -> Option<bool> {
+        self.spec.sysctls.get("net.ipv6.conf.all.disable_ipv6").map(|value| value == "0")
+    }
+
     /// A container that is made and not started.
     pub(super) fn new(spec: &Container, host: &NodeName, replaced: u32) -> Self {
         let mut attachments = match &spec.network {

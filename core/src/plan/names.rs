@@ -90,9 +90,8 @@ impl Dockerd {
 
     /// Loopback, extra hosts, links, then the container's own addresses in the order they were taken.
     fn hosts(&self, ctr: &Ctr) -> String {
-        let v6_off = ctr.spec.sysctls.get("net.ipv6.conf.all.disable_ipv6").is_some_and(|v| v == "1");
         let mut text = HOSTS_V4.to_owned();
-        if !v6_off || !self.host.engine.is_at_least(26, 0) {
+        if ctr.wants_ipv6() != Some(false) || !self.host.engine.is_at_least(26, 0) {
             text.push_str(&hosts_v6(self.host.engine));
         }
         let own_names = own_names(ctr);

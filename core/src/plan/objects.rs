@@ -117,10 +117,9 @@ impl Dockerd {
         items.push(item(netns, Object::Up(IfName::lo())));
         if !self.host.engine.keeps_ipv6_on_loopback() {
             let has_v6 = ctr.endpoints.iter().any(|e| e.address(Family::V6).is_some());
-            let own = if has_v6 { "0" } else { "1" };
             // What a user sets of all devices is set of this one too.
-            let all = ctr.spec.sysctls.get("net.ipv6.conf.all.disable_ipv6");
-            items.push(sysctl(netns, "net.ipv6.conf.lo.disable_ipv6", all.map_or(own, String::as_str)));
+            let off = if ctr.wants_ipv6().unwrap_or(has_v6) { "0" } else { "1" };
+            items.push(sysctl(netns, "net.ipv6.conf.lo.disable_ipv6", off));
         }
         items.push(sysctl(netns, "net.ipv4.ip_unprivileged_port_start", "0"));
         if ctr.ns(NsKind::User).as_str() == self.host.name.as_str() {
@@ -146,16 +145,28 @@ impl Dockerd {
                     items.extend(kind.map(|kind| share(netns, net, endpoint, kind)));
                 }
             }
-            items.extend(device_items(netns, endpoint));
+            items.extend(device_items(netns, endpoint, self.has_ipv6(ctr, endpoint)));
         }
         let gateways = self.gateways(ctr);
-        for family in Family::ALL {
+        let families = Family::ALL.into_iter();
+        for family in families.filter(|f| *f == Family::V4 || ctr.wants_ipv6() != Some(false)) {
             let endpoint = gateways.of(family).and_then(|place| ctr.endpoints.get(place));
             items.extend(endpoint.and_then(|e| self.default_route(netns, e, family)));
         }
         items.extend(self.rule_items(ctr));
         items.extend(self.resolver(ctr, zones).map(|r| item(netns, Object::Resolver(r))));
         items
+    }
+
+    /// Whether IPv6 is on on an endpoint's device: where it has such an address, unless the container's settings say
+    /// otherwise of all devices; those that turn it on reach one without an address until 28 (20.10.24, 26.1.5, 28.5.2).
+    fn has_ipv6(&self, ctr: &Ctr, endpoint: &Endpoint) -> bool {
+        let has = endpoint.address(Family::V6).is_some();
+        match ctr.wants_ipv6() {
+            Some(true) => has || !self.host.engine.is_at_least(28, 0),
+            Some(false) => false,
+            None => has,
+        }
     }
 
     fn default_route(&self, netns: &str, endpoint: &Endpoint, family: Family) -> Option<Item> {
@@ -215,14 +226,15 @@ fn share(netns: &str, net: &Net, endpoint: &Endpoint, kind: LinkKind) -> Item {
 }
 
 /// What an endpoint comes to on its device inside the container.
-fn device_items(netns: &str, endpoint: &Endpoint) -> Vec<Item> {
+fn device_items(netns: &str, endpoint: &Endpoint, ipv6: bool) -> Vec<Item> {
     let device = &endpoint.device;
     let mut items = Vec::new();
-    if endpoint.address(Family::V6).is_none() {
+    if !ipv6 {
         let key = format!("net.ipv6.conf.{}.disable_ipv6", sysctl_device(device));
         items.push(sysctl(netns, key, "1"));
     }
-    items.extend(endpoint.addresses.iter().map(|net| item(netns, Object::Address(address(device, *net)))));
+    let addresses = endpoint.addresses.iter().filter(|net| net.addr().is_ipv4() || ipv6);
+    items.extend(addresses.map(|net| item(netns, Object::Address(address(device, *net)))));
     items.extend(endpoint.attachment.link_local_ips.iter().filter_map(|ip| {
         let prefix = if ip.is_ipv4() { 16 } else { 64 };
         Some(item(netns, Object::Address(address(device, IpNet::new(*ip, prefix).ok()?))))

@@ -24,7 +24,7 @@ impl Dockerd {
         }
         let Some(net) = self.networks.get(&attachment.network).cloned() else { return Ok(()) };
         self.check_join(ctr, &attachment, &net)?;
-        let addresses = self.take_addresses(&attachment, &net)?;
+        let addresses = self.take_addresses(ctr, &attachment, &net)?;
         let endpoint = self.endpoint(ctr, attachment, &net, addresses);
         ctr.resolver |= !net.is_default();
         self.filter_endpoint(ctr, &endpoint, true);
@@ -68,11 +68,20 @@ impl Dockerd {
         gateway::choose(&ctr.endpoints, &self.networks, self.host.engine.profile)
     }
 
-    fn take_addresses(&mut self, attachment: &Attachment, net: &Net) -> Result<Vec<IpNet>, Diagnostic> {
+    fn take_addresses(
+        &mut self,
+        ctr: &Ctr,
+        attachment: &Attachment,
+        net: &Net,
+    ) -> Result<Vec<IpNet>, Diagnostic> {
         let mut addresses = Vec::new();
+        // A container without IPv6 gets no such address since 26 (moby#47406).
+        let no_v6 = ctr.wants_ipv6() == Some(false) && self.host.engine.is_at_least(26, 0);
         for (family, wanted) in [(Family::V4, attachment.ipv4_address), (Family::V6, attachment.ipv6_address)]
         {
-            let Some(subnet) = net.subnet(family) else { continue };
+            let Some(subnet) = net.subnet(family).filter(|_| family == Family::V4 || !no_v6) else {
+                continue;
+            };
             let wanted = wanted.or_else(|| self.by_hardware(attachment, net, family, &addresses));
             let failed = match self.ipam.request_address(subnet.pool, wanted) {
                 Ok(Some(address)) => {
