@@ -79,6 +79,7 @@ missing_files() {
 
 check 'format'                                       cargo fmt --all --check
 check 'lints'                                        cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+check 'sim and core by themselves, without I/O'          cargo clippy -p seatrial-sim --locked --quiet -- -D warnings
 check 'documents'                                    env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
 check 'scripts parse'                                parse scripts/*.sh scripts/*/*.sh .ci/run
 check 'core does no I/O'                             none does_io seatrial-core

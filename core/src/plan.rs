@@ -46,9 +46,12 @@ mod zone;
 
 pub use change::Refused;
 pub use listing::{ListedNetwork, ListedPort};
+#[cfg(feature = "linux")]
 pub(crate) use names::resolver::{Joined, Records, names};
 pub use planner::{Planner, machines, plan};
-pub(crate) use wire::{WIRE, bare, machine, plugged, stranger, switch};
+pub(crate) use wire::stranger;
+#[cfg(feature = "linux")]
+pub(crate) use wire::{WIRE, bare, machine, plugged, switch};
 pub use zone::Zone;
 
 /// A namespace's name: that of the node it was made for, or `wire` for the switch between the machines.
