@@ -41,8 +41,8 @@ pub struct Net {
     socket: Netlink,
     /// The MTUs of devices before a fault.
     mtus: RefCell<BTreeMap<IfName, u32>>,
-    /// What netem does to devices.
-    disturbed: RefCell<BTreeMap<IfName, netem::Disturbed>>,
+    /// What netem does to devices, by their numbers: one that takes the name of another is not disturbed.
+    disturbed: RefCell<BTreeMap<u32, netem::Disturbed>>,
 }
 
 impl Net {

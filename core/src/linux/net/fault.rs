@@ -73,15 +73,15 @@ impl Net {
         let done = self.socket.index(device).and_then(|index| match fault {
             Fault::Cut(way) => self.filter(index, way, CUT, &[Op::new(BPF_RET | BPF_K, TC_ACT_STOLEN)]),
             Fault::Loss(way, percent) => self.filter(index, way, LOSS, &lossy(percent)),
-            Fault::Heal => self
-                .still(device, index)
-                .and_then(|()| self.heal(index))
-                .and_then(|()| self.restore_mtu(device)),
+            // Nothing is sent any more to a device that is about to go.
+            Fault::Heal => {
+                self.heal(index).and_then(|()| self.still(index)).and_then(|()| self.restore_mtu(device))
+            }
             Fault::Mtu(mtu) => self.disturb_mtu(device, mtu),
             Fault::Delay(way, ..) | Fault::Reorder(way, _) | Fault::Duplicate(way, _) => {
-                self.netem(device, index, way, fault)
+                self.netem(index, way, fault)
             }
-            Fault::Rate(way, _) => self.netem(device, index, way, fault),
+            Fault::Rate(way, _) => self.netem(index, way, fault),
             Fault::Corrupt(..) => Err(Refusal {
                 missing: Some("lane sim can".to_owned()),
                 ..Refusal::words("no kernel leaves the Ethernet header alone when it corrupts a frame")
@@ -105,16 +105,17 @@ impl Net {
         Ok(())
     }
 
-    /// Makes the place of filters for both ways.
-    pub(super) fn both_ways(&self, index: u32) -> Result<(), Refusal> {
+    /// Makes the place of filters for both ways; says whether there was none.
+    pub(super) fn both_ways(&self, index: u32) -> Result<bool, Refusal> {
         let both_ways = RouteNetlinkMessage::NewQueueDiscipline(clsact(index));
         match self.socket.ask(both_ways, NLM_F_CREATE | NLM_F_EXCL) {
-            Err(refusal) if refusal.is(Errno::EEXIST) => Ok(()),
-            made => made.map(drop).map_err(lacking),
+            Err(refusal) if refusal.is(Errno::EEXIST) => Ok(false),
+            made => made.map(|_| true).map_err(lacking),
         }
     }
 
-    fn heal(&self, index: u32) -> Result<(), Refusal> {
+    /// Takes away the place of filters, and all of them.
+    pub(super) fn heal(&self, index: u32) -> Result<(), Refusal> {
         match self.socket.ask(RouteNetlinkMessage::DelQueueDiscipline(clsact(index)), 0) {
             // A wire without a fault.
             Err(refusal) if refusal.is(Errno::ENOENT) || refusal.is(Errno::EINVAL) => Ok(()),

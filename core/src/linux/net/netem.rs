@@ -46,11 +46,11 @@ pub(super) struct Netem {
     rate: Option<u64>,
 }
 
-/// What is done on both.
+/// What is done on both; what does nothing stands there too.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Disturbed {
-    into: Netem,
-    out: Netem,
+    into: Option<Netem>,
+    out: Option<Netem>,
 }
 
 impl Netem {
@@ -112,31 +112,45 @@ fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
 }
 
 impl Net {
-    /// Does what only netem does.
-    pub(super) fn netem(&self, device: &IfName, index: u32, way: Way, fault: Fault) -> Result<(), Refusal> {
-        let mut disturbed = self.disturbed.borrow().get(device).copied().unwrap_or_default();
-        if way.is_out() {
-            disturbed.out.take(fault);
-            self.queue(index, &disturbed.out)?;
-        }
+    /// Does what only netem does. What comes in needs more of a kernel, and is done first: one that has not all of it is left
+    /// as it was.
+    pub(super) fn netem(&self, index: u32, way: Way, fault: Fault) -> Result<(), Refusal> {
+        let Disturbed { into, out } = self.disturbed.borrow().get(&index).copied().unwrap_or_default();
+        let with = |before: Option<Netem>| {
+            let mut netem = before.unwrap_or_default();
+            netem.take(fault);
+            netem
+        };
         if way.is_in() {
-            disturbed.into.take(fault);
-            let through = through(index)?;
-            let queued = self.divert(index, &through).and_then(|there| self.queue(there, &disturbed.into));
-            // What it cannot do is not left half done.
-            queued.or_else(|refusal| self.unmake_link(&through).and(Err(refusal)))?;
+            let netem = with(into);
+            self.divert(index, &netem)?;
+            self.note(index, |disturbed| disturbed.into = Some(netem));
         }
-        self.disturbed.borrow_mut().insert(device.clone(), disturbed);
+        if way.is_out() {
+            let netem = with(out);
+            self.queue(index, &netem)?;
+            self.note(index, |disturbed| disturbed.out = Some(netem));
+        }
         Ok(())
     }
 
-    /// Takes away what netem does to a device.
-    pub(super) fn still(&self, device: &IfName, index: u32) -> Result<(), Refusal> {
-        let Some(disturbed) = self.disturbed.borrow_mut().remove(device) else { return Ok(()) };
-        if disturbed.out != Netem::default() {
-            self.socket.ask(RouteNetlinkMessage::DelQueueDiscipline(root(index)), 0)?;
+    /// Takes away what netem does to a device to which nothing is redirected any more.
+    pub(super) fn still(&self, index: u32) -> Result<(), Refusal> {
+        let Disturbed { into, out } = self.disturbed.borrow().get(&index).copied().unwrap_or_default();
+        if into.is_some() {
+            self.unmake_link(&through(index)?)?;
+            self.note(index, |disturbed| disturbed.into = None);
         }
-        if disturbed.into == Netem::default() { Ok(()) } else { self.unmake_link(&through(index)?) }
+        if out.is_some() {
+            self.socket.ask(RouteNetlinkMessage::DelQueueDiscipline(root(index)), 0)?;
+            self.note(index, |disturbed| disturbed.out = None);
+        }
+        Ok(())
+    }
+
+    /// Keeps in mind what is done to a device by now.
+    fn note(&self, index: u32, what: impl FnOnce(&mut Disturbed)) {
+        what(self.disturbed.borrow_mut().entry(index).or_default());
     }
 
     /// Puts netem on the way out of a device.
@@ -149,22 +163,34 @@ impl Net {
         asked.map(drop).map_err(|refusal| refusal.lacks(Errno::ENOENT, NETEM))
     }
 
-    /// Sends what comes in by a device through another, and says which number that has.
-    fn divert(&self, index: u32, through: &IfName) -> Result<u32, Refusal> {
-        if let Ok(there) = self.socket.index(through) {
-            return Ok(there);
+    /// Sends what comes in by a device through another, with netem on the way out of that.
+    fn divert(&self, index: u32, netem: &Netem) -> Result<(), Refusal> {
+        let through = through(index)?;
+        match self.socket.index(&through) {
+            Ok(there) => return self.queue(there, netem),
+            Err(refusal) if refusal.is(Errno::ENODEV) => {}
+            Err(refusal) => return Err(refusal),
         }
         self.create(vec![
             LinkAttribute::IfName(through.as_str().to_owned()),
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Ifb)]),
         ])
         .map_err(|refusal| refusal.lacks(Errno::EOPNOTSUPP, IFB))?;
+        self.lead(index, &through, netem).map_err(|refusal| refusal.with(self.unmake_link(&through)))
+    }
+
+    /// Readies a device for what comes in by another, and redirects that last.
+    fn lead(&self, index: u32, through: &IfName, netem: &Netem) -> Result<(), Refusal> {
         self.set_up(through, true)?;
         let there = self.socket.index(through)?;
-        self.both_ways(index)?;
-        let asked =
-            self.socket.ask(RouteNetlinkMessage::NewTrafficFilter(redirect(index, there)), NLM_F_CREATE);
-        asked.map(|_| there).map_err(|refusal| refusal.lacks(Errno::ENOENT, IFB))
+        self.queue(there, netem)?;
+        let made = self.both_ways(index)?;
+        let redirect = RouteNetlinkMessage::NewTrafficFilter(redirect(index, there));
+        let asked = self.socket.ask(redirect, NLM_F_CREATE).map(drop);
+        asked.map_err(|refusal| {
+            let refusal = refusal.lacks(Errno::ENOENT, IFB);
+            if made { refusal.with(self.heal(index)) } else { refusal }
+        })
     }
 }
 

@@ -59,6 +59,16 @@ impl Refusal {
     pub(super) fn lacks(self, errno: Errno, help: &str) -> Self {
         if self.is(errno) { Self { missing: Some(help.to_owned()), ..self } } else { self }
     }
+
+    /// The same; with why what had been done until then could not be undone, where that is so.
+    pub(super) fn with(self, undone: Result<(), Self>) -> Self {
+        match undone {
+            Ok(()) => self,
+            Err(other) => {
+                Self { words: format!("{}; and it is left half done: {}", self.words, other.words), ..self }
+            }
+        }
+    }
 }
 
 impl From<io::Error> for Refusal {

@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
+use seatrial_core::linux::Error;
 use seatrial_core::plan::{Neighbour, Object};
 use seatrial_core::probe::{Fault, Way};
 
@@ -34,9 +35,12 @@ fn ends() -> [(Place, UdpSocket); 2] {
     [(a, at_a), (b, at_b)]
 }
 
+/// A datagram of a row.
+const ONE: &[u8] = b"one of a row";
+
 /// How many of so many datagrams come through while the wire of a0 is as it is. It is whole afterwards.
 fn passed(a: &Place, count: usize, from: &UdpSocket, to: &UdpSocket) -> usize {
-    (0..count).for_each(|_| _ = from.send(b"one of a row").unwrap());
+    (0..count).for_each(|_| _ = from.send(ONE).unwrap());
     a.net.fault(&name("a0"), Fault::Heal).unwrap();
     from.send(LAST).unwrap();
     let mut buffer = [0; 64];
@@ -98,7 +102,7 @@ fn a_devices_mtu_is_what_it_was_when_its_wire_is_healed() {
     assert_eq!(a.device("a0")["mtu"], 1500);
 }
 
-/// This kernel may have netem, or not.
+/// This kernel may have netem, or not; `scripts/guest.sh` runs this on one that has it.
 #[test]
 fn what_netem_does_goes_when_the_wire_is_healed_and_without_netem_that_is_said_to_be_missing() {
     if !alone() {
@@ -113,19 +117,36 @@ fn what_netem_does_goes_when_the_wire_is_healed_and_without_netem_that_is_said_t
             Fault::Rate(way, 1_000_000_000),
         ] {
             match a.net.fault(&name("a0"), fault) {
-                Ok(()) => assert!(a.run("tc qdisc show").contains("netem")),
-                Err(error) => {
-                    assert!(error.missing, "{error}");
-                    let needs =
-                        ["CONFIG_NET_SCH_NETEM", "CONFIG_IFB"].map(|need| error.to_string().contains(need));
-                    assert!(needs[0] || needs[1] && way == Way::In, "{error}");
-                }
+                Ok(()) => disturbed(&a, way, [&at_a, &at_b]),
+                Err(error) => lacking(&error, way),
             }
+            a.net.fault(&name("a0"), Fault::Heal).unwrap();
             assert_eq!(passed(&a, 3, &at_b, &at_a), 3);
             assert!(!a.run("tc qdisc show").contains("netem"));
+            assert_eq!(a.run("tc qdisc show dev a0").matches("clsact").count(), 0);
             assert_eq!(a.run("ip -o link").lines().count(), 2, "lo and a0");
         }
     }
+}
+
+/// Netem stands on the ways that are meant, and what is sent comes through it: what netem holds when a wire is healed is gone.
+fn disturbed(a: &Place, way: Way, [at_a, at_b]: [&UdpSocket; 2]) {
+    let ways = usize::from(way.is_in()) + usize::from(way.is_out());
+    assert_eq!(a.run("tc qdisc show").matches("qdisc netem").count(), ways);
+    assert_eq!(a.run("tc qdisc show dev a0").contains("qdisc netem"), way.is_out());
+    assert_eq!(a.run("ip -o link").lines().count(), 2 + usize::from(way.is_in()));
+    let mut buffer = [0; 64];
+    for (from, to) in [(at_a, at_b), (at_b, at_a)] {
+        (0..3).for_each(|_| _ = from.send(ONE).unwrap());
+        (0..3).for_each(|_| assert_eq!(to.recv(&mut buffer).unwrap(), ONE.len()));
+    }
+}
+
+/// What this kernel lacks is named, and nothing is left of what it has.
+fn lacking(error: &Error, way: Way) {
+    assert!(error.missing, "{error}");
+    let needs = ["CONFIG_NET_SCH_NETEM", "CONFIG_IFB"].map(|need| error.to_string().contains(need));
+    assert!(needs[0] || needs[1] && way != Way::Out, "{error}");
 }
 
 #[test]
