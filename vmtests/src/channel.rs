@@ -59,6 +59,17 @@ pub(crate) enum What {
     End,
 }
 
+impl What {
+    /// How long it takes at least, since it is to wait.
+    pub(crate) fn waits(&self) -> Duration {
+        let wait = |request: &Request| if let Request::WaitMs(ms) = request { *ms } else { 0 };
+        match self {
+            Self::Ask(requests) => Duration::from_millis(requests.iter().map(wait).sum()),
+            Self::Set { .. } | Self::Apply(_) | Self::End => Duration::ZERO,
+        }
+    }
+}
+
 /// What the guest says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use seatrial_core::plan::{Plan, PlanOp};
 
 use crate::channel::{Hello, Order, PORT, What, Word};
 use crate::initramfs::{MODULES, SIGNATURES};
+use crate::qemu::lock;
 
 mod run;
 mod wake;
@@ -159,7 +160,7 @@ impl Port {
 fn say(port: &Mutex<File>, word: &Word) -> io::Result<()> {
     let mut line = serde_json::to_vec(word)?;
     line.push(b'\n');
-    port.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
+    lock(port).write_all(&line)
 }
 
 /// What it is, and what time and chance it has now.

@@ -5,31 +5,27 @@
 //! with whoever started it. What it comes to is what its first process says, never QEMU's exit status: a kernel that panics
 //! ends it with 0.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use nix::sys::signal::Signal;
 use seatrial_core::engine::Version;
-use seatrial_core::linux::Error;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::cache;
-use crate::channel::{Hello, Order, Own, Run, Wake, What, Word};
+use crate::channel::{Order, Own, Wake};
 use crate::initramfs::Content;
 use crate::kernels::{Kernel, vmlinux};
-use command::{APPEND, Call, MEMORY, QEMU, hardware, in_memory};
-use emulator::{Emulator, Said, Shared, lock};
+use command::{APPEND, MEMORY, QEMU, hardware, in_memory};
+use machine::{Start, send};
 use monitor::Monitor;
 use saved::{Saved, Store};
 
@@ -37,12 +33,15 @@ mod accel;
 mod command;
 mod console;
 mod emulator;
+mod machine;
 mod monitor;
 mod saved;
 mod wire;
 
 pub use accel::Accel;
 pub(crate) use accel::kvm_may_run;
+pub(crate) use emulator::lock;
+pub(crate) use machine::{Keyboard, Machine, Origin};
 pub(crate) use wire::Wire;
 
 /// How to get QEMU.
@@ -52,27 +51,6 @@ const VARIABLE: &str = "SEATRIAL_MACHINES";
 /// How long a restored machine may take to say its first word. It says it within half a second, or a few where all cores
 /// are taken by others.
 const WAKING: Duration = Duration::from_secs(10);
-
-/// A machine that has come up.
-#[derive(Debug)]
-pub(crate) struct Machine {
-    emulator: Mutex<Emulator>,
-    port: Mutex<UnixStream>,
-    shared: Arc<Shared>,
-    stages: AtomicU64,
-    hello: Hello,
-    limit: Duration,
-    origin: Origin,
-}
-
-/// How a machine came up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Its kernel was booted; and what kept a saved machine from being of use, or from being made.
-    Booted(Option<String>),
-    /// It is a copy of one that was saved.
-    Restored,
-}
 
 /// Where machines are saved: the folder of the environment, or of the user's cache.
 #[must_use]
@@ -238,27 +216,46 @@ impl<'a> Kit<'a> {
     /// # Errors
     /// What could not be read, written or run, or why nothing came of it, with what its console says.
     pub(crate) fn start(&self, wire: Option<&Wire>) -> io::Result<Machine> {
-        let Some((store, name)) = &self.store else { return self.boot(Outside { wire, disk: None }, None) };
+        let outside = Outside { wire, disk: None };
+        let Some((store, name)) = &self.store else { return self.boot(outside) };
         let restored =
             store.find(name).and_then(|found| found.map(|saved| self.restore(wire, &saved)).transpose());
         match restored {
             Ok(Some(machine)) => Ok(machine),
-            Ok(None) => self.boot(Outside { wire, disk: None }, None),
+            Ok(None) => self.boot_and_save(outside, None),
             Err(why) => {
                 store.remove(name);
                 let why = why.to_string();
                 let first = why.lines().next().unwrap_or_default();
-                let outside = Outside { wire, disk: None };
-                self.boot(outside, Some(format!("the saved machine was of no use: {first}")))
+                self.boot_and_save(outside, Some(format!("the saved machine was of no use: {first}")))
             }
         }
     }
 
-    /// Boots a machine, whatever is saved. The machine ends with the thread that calls this.
+    /// Boots a machine, whatever is saved, and saves none. The machine ends with the thread that calls this.
     ///
     /// # Errors
     /// As [`Kit::start`].
-    pub(crate) fn boot(&self, outside: Outside<'_>, remark: Option<String>) -> io::Result<Machine> {
+    pub(crate) fn boot(&self, outside: Outside<'_>) -> io::Result<Machine> {
+        self.boot_of(outside, None)
+    }
+
+    /// Boots a machine and saves it.
+    fn boot_and_save(&self, outside: Outside<'_>, remark: Option<String>) -> io::Result<Machine> {
+        let (memory, (ours, theirs)) = (in_memory(c"memory", &[])?, UnixStream::pair()?);
+        memory.set_len(MEMORY)?;
+        let mut machine = self.boot_of(outside, Some((memory.try_clone()?, theirs)))?;
+        let unsaved = match &self.store {
+            Some((store, name)) => save(ours, self.boot.limit, store, name, &memory)?,
+            None => None,
+        };
+        let remarks: Vec<String> = remark.into_iter().chain(unsaved).collect();
+        machine.origin = Origin::Booted((!remarks.is_empty()).then(|| remarks.join("; ")));
+        Ok(machine)
+    }
+
+    /// Boots a machine; one that is to be saved has its memory in a file, and a monitor.
+    fn boot_of(&self, outside: Outside<'_>, to_save: Option<(File, UnixStream)>) -> io::Result<Machine> {
         let unpack = || {
             let path = &self.boot.kernel.image;
             let of = |e: io::Error| io::Error::new(e.kind(), format!("cannot read {}: {e}", path.display()));
@@ -275,28 +272,17 @@ impl<'a> Kit<'a> {
         let log = self.keep().map(|folder| leave(&folder, &packed)).transpose()?;
         let initramfs = in_memory(c"initramfs", &packed)?;
         drop(packed);
-        let memory = in_memory(c"memory", &[])?;
-        memory.set_len(MEMORY)?;
-        let mut monitor = None;
         let start = Start::new(self.boot, outside.wire, log, |call| {
             call.boot(image, initramfs);
             outside.disk.iter().for_each(|disk| call.disk(disk));
-            if self.store.is_some() {
-                let (ours, theirs) = UnixStream::pair()?;
-                call.memory(memory.try_clone()?, true);
-                call.monitor(theirs);
-                monitor = Some(ours);
+            if let Some((memory, monitor)) = to_save {
+                call.memory(memory, true);
+                call.monitor(monitor);
             }
             Ok(())
         })?;
-        let mut machine = start.came_up(self.boot.limit)?;
+        let machine = start.came_up(self.boot.limit)?;
         self.alone(&machine)?;
-        let unsaved = match (monitor, &self.store) {
-            (Some(monitor), Some((store, name))) => save(monitor, self.boot.limit, store, name, &memory)?,
-            (Some(_) | None, _) => None,
-        };
-        let remarks: Vec<String> = remark.into_iter().chain(unsaved).collect();
-        machine.origin = Origin::Booted((!remarks.is_empty()).then(|| remarks.join("; ")));
         Ok(machine)
     }
 
@@ -395,184 +381,6 @@ fn wake() -> io::Result<Wake> {
 /// The time since 1970, UTC.
 fn now() -> Duration {
     SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
-}
-
-/// A machine that has been started, and has said nothing yet.
-struct Start<'a> {
-    kernel: &'a Kernel,
-    emulator: Emulator,
-    port: UnixStream,
-    shared: Arc<Shared>,
-    hello: Receiver<Hello>,
-}
-
-impl<'a> Start<'a> {
-    fn new(
-        boot: Boot<'a>,
-        wire: Option<&Wire>,
-        log: Option<File>,
-        shape: impl FnOnce(&mut Call) -> io::Result<()>,
-    ) -> io::Result<Self> {
-        let (port, theirs) = UnixStream::pair()?;
-        let (console, output) = io::pipe()?;
-        let end = wire.map(Wire::plug).transpose()?;
-        let mut call = Call::new(boot.accel, theirs.into(), output, end)?;
-        shape(&mut call)?;
-        let process = call.command().spawn().map_err(|e| cannot_run(&e))?;
-        let shared = Arc::new(Shared::default());
-        *lock(&shared.waiting) = Some(BTreeMap::new());
-        let (ready, hello) = mpsc::channel();
-        let watcher = {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.watch(console, log))
-        };
-        let emulator = Emulator { process, watcher: Some(watcher) };
-        {
-            let (shared, port) = (Arc::clone(&shared), port.try_clone()?);
-            thread::spawn(move || shared.listen(port, &ready));
-        }
-        Ok(Self { kernel: boot.kernel, emulator, port, shared, hello })
-    }
-
-    /// Waits for its first word.
-    fn came_up(mut self, limit: Duration) -> io::Result<Machine> {
-        match self.hello.recv_timeout(limit) {
-            Ok(hello) => Ok(Machine {
-                emulator: Mutex::new(self.emulator),
-                port: Mutex::new(self.port),
-                shared: self.shared,
-                stages: AtomicU64::new(0),
-                hello,
-                limit,
-                origin: Origin::Booted(None),
-            }),
-            Err(silence) => {
-                let status = self.emulator.end()?;
-                let why = match silence {
-                    RecvTimeoutError::Timeout => format!("it said nothing for {} s", limit.as_secs()),
-                    // One that was still on its way out has been helped.
-                    RecvTimeoutError::Disconnected if status.signal() == Some(Signal::SIGKILL as i32) => {
-                        "it ended before it said anything".to_owned()
-                    }
-                    RecvTimeoutError::Disconnected => format!("it ended before it said anything ({status})"),
-                };
-                Err(io::Error::other(format!("kernel {}: {why}{}", self.kernel.version, self.shared.tail())))
-            }
-        }
-    }
-}
-
-impl Machine {
-    /// How it came up.
-    pub(crate) const fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    /// What the guest said when it came up.
-    pub(crate) const fn hello(&self) -> &Hello {
-        &self.hello
-    }
-
-    /// Runs a program, and says where what it writes comes from, and its end.
-    ///
-    /// # Errors
-    /// A machine that has ended.
-    pub(crate) fn run(&self, run: Run) -> io::Result<Receiver<Word>> {
-        let (sender, words) = mpsc::channel();
-        *lock(&self.shared.program) = Some(sender);
-        send(&lock(&self.port), &Order::Run(run))?;
-        Ok(words)
-    }
-
-    /// What the program is typed to by. Nothing else is sent to the machine meanwhile.
-    ///
-    /// # Errors
-    /// Too many open files.
-    pub(crate) fn keyboard(&self) -> io::Result<Keyboard> {
-        lock(&self.port).try_clone().map(Keyboard)
-    }
-
-    /// What its console says, for whoever finds it gone.
-    pub(crate) fn tail(&self) -> String {
-        self.shared.tail()
-    }
-
-    /// A number for a stage to come.
-    pub(crate) fn next_stage(&self) -> u64 {
-        self.stages.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Tells the guest to do something with a stage, and waits until it is done; `more` is how long that may take beyond
-    /// what anything may.
-    ///
-    /// # Errors
-    /// What the guest says, or that it says nothing more.
-    pub(crate) fn order(&self, stage: u64, what: What, more: Duration) -> Said {
-        let broken = |cause: String| {
-            let machine = format!("the virtual machine of {}", self.hello.release);
-            Error::words("ask", machine, format!("{cause}{}", self.shared.tail()))
-        };
-        // Nobody else waits as long for a machine that hangs.
-        let lost = |cause: String| {
-            let _ = lock(&self.emulator).end();
-            broken(cause)
-        };
-        let (sender, said) = mpsc::channel();
-        match lock(&self.shared.waiting).as_mut() {
-            Some(waiting) => waiting.insert(stage, sender),
-            None => return Err(lost("it has ended".to_owned())),
-        };
-        send(&lock(&self.port), &Order::Stage { stage, what }).map_err(|e| {
-            let gone = matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
-            lost(if gone { "it has ended".to_owned() } else { e.to_string() })
-        })?;
-        let said = said.recv_timeout(self.limit + more).map_err(|silence| match silence {
-            RecvTimeoutError::Timeout => {
-                lost(format!("it said nothing for {} s, and was ended", (self.limit + more).as_secs()))
-            }
-            RecvTimeoutError::Disconnected => lost("it has ended".to_owned()),
-        })?;
-        let complained = lock(&self.shared.console).complained();
-        if complained { Err(broken("its kernel complains of itself".to_owned())) } else { said }
-    }
-
-    /// Tells the guest that a stage is needed no more.
-    pub(crate) fn end(&self, stage: u64) {
-        lock(&self.shared.waiting).iter_mut().for_each(|waiting| drop(waiting.remove(&stage)));
-        // A guest that has gone has ended its stages.
-        let _ = send(&lock(&self.port), &Order::Stage { stage, what: What::End });
-    }
-
-    /// Ends it, and reads its console to the end.
-    ///
-    /// # Errors
-    /// That its kernel complained of itself, with its words: what was asked of it before proves nothing.
-    pub(crate) fn finish(self) -> Result<(), String> {
-        // It may have ended by itself, and has said so to whoever asked it something.
-        let _ = lock(&self.emulator).end();
-        let complained = lock(&self.shared.console).complained();
-        if complained { Err(format!("its kernel complains of itself{}", self.shared.tail())) } else { Ok(()) }
-    }
-}
-
-/// What a program in a machine reads from.
-#[derive(Debug)]
-pub(crate) struct Keyboard(UnixStream);
-
-impl Keyboard {
-    /// Hands on what is typed: nothing is the end of it.
-    ///
-    /// # Errors
-    /// A machine that has ended.
-    pub(crate) fn input(&self, bytes: &[u8]) -> io::Result<()> {
-        send(&self.0, &Order::Input(bytes.to_vec()))
-    }
-}
-
-fn send(mut port: &UnixStream, order: &Order) -> io::Result<()> {
-    let mut line = serde_json::to_vec(order)?;
-    line.push(b'\n');
-    port.write_all(&line)
 }
 
 /// Leaves an initramfs in a folder, and says where the console is to be written.

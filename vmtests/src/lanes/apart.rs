@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
 
 use seatrial_core::addr::IfName;
 use seatrial_core::linux::Error;
@@ -17,7 +16,7 @@ use seatrial_core::topology::{NodeName, Topology};
 
 use super::ground::{Ground, Standing, engine};
 use crate::channel::What;
-use crate::qemu::{Kit, Machine, Outside, Wire};
+use crate::qemu::{Kit, Machine, Outside, Wire, lock};
 
 /// How many questions one machine may ask before its numbers are another's.
 const NUMBERS: u64 = 1 << 32;
@@ -93,10 +92,10 @@ struct Several<'g> {
 }
 
 impl Several<'_> {
-    fn order(&self, name: &NodeName, what: What, more: Duration) -> Result<Vec<Answer>, Error> {
+    fn order(&self, name: &NodeName, what: What) -> Result<Vec<Answer>, Error> {
         let machine = self.machines.get(name).and_then(|seat| seat.machine.as_ref());
         match machine {
-            Some(machine) => machine.order(STAGE, what, more),
+            Some(machine) => machine.order(STAGE, what),
             None => Err(Error::words("ask", format!("machine {name}"), "it is switched off")),
         }
     }
@@ -105,7 +104,7 @@ impl Several<'_> {
     fn lay(&self, name: &NodeName, plan: Plan) -> Result<(), Error> {
         let number = self.machines.get(name).map_or(0, |seat| seat.number) as u64;
         let among = Among { asked: number * NUMBERS, beyond: self.beyond(name) };
-        self.order(name, What::Set { plan, among: Some(among) }, Duration::ZERO).map(drop)
+        self.order(name, What::Set { plan, among: Some(among) }).map(drop)
     }
 
     /// What machines have on the wire, but for one of them.
@@ -149,7 +148,7 @@ impl Several<'_> {
     fn found(&self, asker: &NodeName, nonce: u64) -> Result<Answer, Error> {
         let others = self.machines.iter().filter(|(name, seat)| *name != asker && seat.machine.is_some());
         for (name, _) in others {
-            let heard = self.order(name, What::Ask(vec![Request::Heard(nonce)]), Duration::ZERO)?;
+            let heard = self.order(name, What::Ask(vec![Request::Heard(nonce)]))?;
             if let Some(answer @ Answer::Outcome(_)) = heard.into_iter().next() {
                 return Ok(answer);
             }
@@ -174,7 +173,7 @@ impl Several<'_> {
 
     /// Switches a machine off as a power cut does, or boots it.
     fn power(&mut self, name: &NodeName, on: bool) -> Result<(), Error> {
-        let booted = on.then(|| self.ground.kit.boot(Outside { wire: Some(&self.wire), disk: None }, None));
+        let booted = on.then(|| self.ground.kit.boot(Outside { wire: Some(&self.wire), disk: None }));
         let booted = booted.transpose().map_err(|e| boots(name, &e))?;
         if let Some(seat) = self.machines.get_mut(name) {
             self.ground.end(std::mem::replace(&mut seat.machine, booted));
@@ -186,7 +185,7 @@ impl Several<'_> {
 impl Apart<'_> {
     fn end(&self, machine: Option<Machine>) {
         let mistake = machine.and_then(|machine| machine.finish().err());
-        self.mistakes.lock().unwrap_or_else(PoisonError::into_inner).extend(mistake);
+        lock(self.mistakes).extend(mistake);
     }
 }
 
@@ -194,7 +193,7 @@ impl Standing for Several<'_> {
     fn apply(&mut self, operations: Vec<PlanOp>) -> Result<(), Error> {
         let parts = operations_of(&self.topology, operations);
         let apply = |several: &Self, name: &NodeName, operations| {
-            several.order(name, What::Apply(operations), Duration::ZERO).map(drop)
+            several.order(name, What::Apply(operations)).map(drop)
         };
         self.each(parts, apply).map(drop)
     }
@@ -228,9 +227,7 @@ impl Standing for Several<'_> {
         }
         let ask = |several: &Self, name: &NodeName, part: Vec<(usize, Request)>| {
             let (places, requests): (Vec<_>, Vec<_>) = part.into_iter().unzip();
-            let waits = requests.iter().map(|r| if let Request::WaitMs(ms) = r { *ms } else { 0 });
-            let more = Duration::from_millis(waits.sum());
-            Ok(places.into_iter().zip(several.order(name, What::Ask(requests), more)?).collect::<Vec<_>>())
+            Ok(places.into_iter().zip(several.order(name, What::Ask(requests))?).collect::<Vec<_>>())
         };
         let mut answers = BTreeMap::new();
         for (name, part) in self.each(parts, ask)? {

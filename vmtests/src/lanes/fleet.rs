@@ -12,7 +12,7 @@ use super::apart::Apart;
 use super::vm::{Elsewhere, Lost};
 use super::{LaneMissing, Means, Ran, on, spread};
 use crate::kernels::{self, Kernel};
-use crate::qemu::{Accel, Boot, Extras, Kit, Origin, kvm_may_run};
+use crate::qemu::{Accel, Boot, Extras, Kit, Origin, kvm_may_run, lock};
 use crate::report::{Column, Machine, Up};
 
 /// How long a machine that the processor itself runs may take to come up, before it is taken for one that hangs.
@@ -147,7 +147,7 @@ fn serve(trials: &[Trial], kernel: &Kernel, (accel, no_kvm): &Chosen, means: &Me
 
 /// Runs a trial on a machine of its own. What its kernel says of its own mistakes is put to the others'.
 fn alone(trial: &Trial, kit: &Kit<'_>, mistakes: &Mutex<Vec<String>>) -> Ran {
-    let put = |mistake| mistakes.lock().unwrap_or_else(PoisonError::into_inner).push(mistake);
+    let put = |mistake| lock(mistakes).push(mistake);
     match Elsewhere::start(kit) {
         Ok(elsewhere) => {
             let ran = on(trial, &elsewhere);
@@ -160,6 +160,6 @@ fn alone(trial: &Trial, kit: &Kit<'_>, mistakes: &Mutex<Vec<String>>) -> Ran {
 
 /// A trial that has no machine, and why.
 fn lost(trial: &Trial, kit: &Kit<'_>, why: String, mistakes: &Mutex<Vec<String>>) -> Ran {
-    mistakes.lock().unwrap_or_else(PoisonError::into_inner).push(why);
+    lock(mistakes).push(why);
     on(trial, &Lost(kit.kernel()))
 }

@@ -45,7 +45,7 @@ fn run(means: &Means, words: &[String], disk: Option<&Disk>) -> io::Result<Ended
     let keep = means.keep.as_ref().map(|folder| folder.join(kernel.version.to_string()));
     let extras = Extras { nic: false, disk: disk.is_some(), shell: true };
     let kit = Kit::gather(Boot { keep: keep.as_deref(), saved: None, extras, ..boot(kernel, accel, means) })?;
-    let machine = kit.boot(Outside { wire: None, disk }, None)?;
+    let machine = kit.boot(Outside { wire: None, disk })?;
     let terminal = Terminal::of_this()?;
     let words = if words.is_empty() { vec![SHELL.to_owned()] } else { words.to_vec() };
     let size = terminal.as_ref().map(|terminal| terminal.about.clone());

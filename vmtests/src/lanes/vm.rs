@@ -1,7 +1,6 @@
 //! Lane vm: the trial on another kernel, in a virtual machine that serves many.
 
 use std::io;
-use std::time::Duration;
 
 use seatrial_core::engine::Version;
 use seatrial_core::linux::Error;
@@ -73,7 +72,7 @@ impl Ground for Elsewhere {
 
     fn set(&self, _: &Trial, plan: &Plan) -> Result<Box<dyn Standing + '_>, Error> {
         let stage = Remote { machine: &self.machine, number: self.machine.next_stage() };
-        stage.order(What::Set { plan: plan.clone(), among: None }, Duration::ZERO)?;
+        stage.order(What::Set { plan: plan.clone(), among: None })?;
         Ok(Box::new(stage))
     }
 }
@@ -85,20 +84,18 @@ struct Remote<'m> {
 }
 
 impl Remote<'_> {
-    fn order(&self, what: What, more: Duration) -> Result<Vec<Answer>, Error> {
-        self.machine.order(self.number, what, more)
+    fn order(&self, what: What) -> Result<Vec<Answer>, Error> {
+        self.machine.order(self.number, what)
     }
 }
 
 impl Standing for Remote<'_> {
     fn apply(&mut self, operations: Vec<PlanOp>) -> Result<(), Error> {
-        self.order(What::Apply(operations), Duration::ZERO).map(drop)
+        self.order(What::Apply(operations)).map(drop)
     }
 
     fn ask_all(&mut self, requests: Vec<Request>) -> Result<Vec<Answer>, Error> {
-        let waits = requests.iter().map(|r| if let Request::WaitMs(ms) = r { *ms } else { 0 });
-        let more = Duration::from_millis(waits.sum());
-        self.order(What::Ask(requests), more)
+        self.order(What::Ask(requests))
     }
 }
 
