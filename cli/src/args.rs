@@ -120,13 +120,14 @@ pub(crate) struct Machines {
 #[derive(Debug, Parser)]
 #[command(name = "vmtests", version, after_help = EXIT_STATUS, max_term_width = 80)]
 pub(crate) struct VmTests {
-    /// Trial files, or folders that are searched for *.trial.yaml
-    #[arg(value_name = "TRIALS", env = "VMTESTS_TRIALS", default_value = "fixtures/trials")]
+    /// Trial files, or folders that are searched for *.trial.yaml; without them what VMTESTS_TRIALS names, or fixtures/trials
+    #[arg(value_name = "TRIALS")]
     pub(crate) trials: Vec<PathBuf>,
     /// A kernel: a version that is listed, or a path; can be given several times; without it all that are listed
     #[arg(long, value_name = "VERSION|IMAGE[:MODULES]")]
     pub(crate) kernel: Vec<Wanted>,
-    /// How many machines run at one time; as many as there are cores where nobody says
+    /// How many kernels run at one time, as many as there are cores where nobody says; a trial that is fresh or apart has
+    /// its machines beside them
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -135,7 +136,7 @@ pub(crate) struct VmTests {
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
     /// Gives you a shell on a kernel, in place of trials, or runs CMD there: the newest kernel where none is named
-    #[arg(long, conflicts_with_all = ["list_kernels", "shard"])]
+    #[arg(long, conflicts_with_all = ["list_kernels", "shard", "jobs", "format", "trials"])]
     pub(crate) shell: bool,
     /// A disk for the shell, on /disk: an image of an ext4 file system, which is not written to with :ro
     #[arg(long, value_name = "IMAGE[:ro]", requires = "shell")]

@@ -1,5 +1,6 @@
 //! `vmtests`: every trial on every kernel, beside the simulator.
 
+use std::env;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
@@ -10,6 +11,7 @@ use seatrial_core::linux;
 use seatrial_core::topology::trial::Lane;
 use seatrial_vmtests::kernels::{self, Kernel, Wanted};
 use seatrial_vmtests::lanes::{self, Ended, LaneMissing, Means};
+use seatrial_vmtests::qemu::Disk;
 
 use crate::args::{Shard, VmTests};
 use crate::check::{check, means, trials};
@@ -20,6 +22,9 @@ use crate::style;
 /// The simulator says what each kernel should: a difference is a mistake of one of them.
 const LANES: [Lane; 2] = [Lane::Sim, Lane::Vm];
 
+/// What names trials where nobody else does.
+const TRIALS: &str = "VMTESTS_TRIALS";
+
 /// Runs trials on kernels.
 pub(crate) fn run(args: &VmTests) -> ExitCode {
     let done = if args.shell { shell(args) } else { table(args).map(|output| output.print()) };
@@ -28,16 +33,29 @@ pub(crate) fn run(args: &VmTests) -> ExitCode {
 
 /// A shell on a kernel, or a program there.
 fn shell(args: &VmTests) -> Result<ExitCode, Refusal> {
-    let means = means(args.kernel.clone(), &args.machines, args.chance.seed);
-    if let Some(disk) = &args.disk {
-        let wrong = |e| Refusal::Words(format!("cannot use {}: {e}", disk.path.display()));
-        File::options().read(true).write(disk.writable).open(&disk.path).map_err(wrong)?;
+    if let [_, another, ..] = args.kernel.as_slice() {
+        let words = format!("--shell is on one kernel: --kernel {} is one too many", another.version());
+        return Err(Refusal::Words(words));
     }
+    let means = means(args.kernel.clone(), &args.machines, args.chance.seed);
+    args.disk.as_ref().map_or(Ok(()), usable)?;
     let Ended { status, mistake } = lanes::shell(&means, &args.command, args.disk.as_ref())?;
     match mistake {
         Some(mistake) => Err(Refusal::Machine(linux::Error::words("trust", "the kernel", mistake))),
-        None => Ok(ExitCode::from(status)),
+        None => status.map(ExitCode::from).map_err(Refusal::Words),
     }
+}
+
+/// Whether an image can be read, and written to where it is to be.
+fn usable(disk: &Disk) -> Result<(), Refusal> {
+    let opened = File::options().read(true).write(disk.writable).open(&disk.path);
+    let kind = opened.and_then(|file| file.metadata()).map(|metadata| metadata.is_dir());
+    let why = match kind {
+        Ok(false) => return Ok(()),
+        Ok(true) => "it is a folder".to_owned(),
+        Err(e) => e.to_string(),
+    };
+    Err(Refusal::Words(format!("cannot use the disk {}: {why}", disk.path.display())))
 }
 
 fn table(args: &VmTests) -> Result<Output, Refusal> {
@@ -52,13 +70,21 @@ fn table(args: &VmTests) -> Result<Output, Refusal> {
     };
     let means = means(wanted, &args.machines, args.chance.seed);
     let means = Means { machines: args.jobs.unwrap_or(means.machines), ..means };
-    let files = || match of_shard(trials(&args.trials)?, args.shard) {
+    let files = || match of_shard(trials(&wanted_trials(&args.trials))?, args.shard) {
         none if none.is_empty() => Err(Refusal::Words("there are fewer trials than parts".to_owned())),
         some => Ok(some),
     };
     let came = check(files, &LANES, &means)?;
     let again = Again { seed: means.seed, engine: None };
     came.say(args.format, again, |checked| kernels_table::render(checked, again, style::columns()))
+}
+
+/// What was named, or what the environment names.
+fn wanted_trials(named: &[PathBuf]) -> Vec<PathBuf> {
+    match named {
+        [] => vec![env::var_os(TRIALS).map_or_else(|| PathBuf::from("fixtures/trials"), PathBuf::from)],
+        named => named.to_vec(),
+    }
 }
 
 /// The trials of a part: every part has some of every group.

@@ -27,7 +27,7 @@ const TOOLS: [(&str, &str); 5] = [
 ];
 /// The shell, and what is typed there.
 pub(crate) const SHELL: &str = "sh";
-const TYPED: [&str; 38] = [
+const TYPED: &[&str] = &[
     "bash",
     "busybox",
     "cat",
@@ -58,13 +58,16 @@ const TYPED: [&str; 38] = [
     "sleep",
     "sort",
     "ss",
+    "stty",
     "sync",
     "tail",
     "tar",
     "tc",
     "tcpdump",
+    "true",
     "umount",
     "uname",
+    "unshare",
     "wc",
 ];
 /// Where iptables has its extensions, where they are not in lib/xtables beside the folder it is in, as Nix has them.
@@ -117,14 +120,15 @@ impl Content {
     /// Takes in a shell, what is typed there as far as this machine has it, and this program as `seatrial`.
     ///
     /// # Errors
-    /// Where there is no shell.
+    /// Where there is no shell, and a tool that cannot be read or lacks a library.
     pub(crate) fn take_shell(&mut self) -> io::Result<()> {
         let shell = find(SHELL).ok_or_else(|| io::Error::other(format!("{SHELL} is not on the PATH")))?;
         let typed = TYPED.iter().filter_map(|tool| Some((*tool, find(tool)?)));
         for (tool, path) in typed.chain([(SHELL, shell)]) {
             let real = path.canonicalize()?;
             // A script needs what nobody knows.
-            if elf::take(&mut self.files, &real).is_ok() {
+            if tool == SHELL || elf::is(&real)? {
+                elf::take(&mut self.files, &real)?;
                 let place = Path::new("/usr/bin").join(tool);
                 self.links.extend((place != real).then_some((place, real)));
             }

@@ -367,3 +367,66 @@ fn vmtests_is_a_table_of_trials_and_kernels_beside_the_simulator() {
     let none = run(&["--kernel", "6.12", "--shard", "2/2"]);
     assert_eq!((none.status, none.out.as_str()), (2, ""), "{}", none.err);
 }
+
+/// vmtests with these arguments, and this script for QEMU.
+fn shell(qemu: &str, args: &[&str]) -> (TempDir, Command) {
+    let folder = place(Some(&format!("{READY}\nread run\n{qemu}")), Some(TWO));
+    let mut program = Command::new(env!("CARGO_BIN_EXE_vmtests"));
+    program.arg("--shell").args(args).current_dir(folder.path()).env_clear();
+    // A shell is on the PATH.
+    program.env("PATH", format!("{}:/usr/bin:/bin", folder.path().join("bin").display()));
+    program.env("SEATRIAL_KERNELS", folder.path().join("kernels")).env("SEATRIAL_MACHINES", "");
+    program.stdin(Stdio::null());
+    (folder, program)
+}
+
+/// What a guest says of a program, and what this one says of it.
+#[test]
+fn a_program_in_a_guest_ends_as_it_did_there_or_says_why_it_has_no_end() {
+    let ended = r#"echo '{"ended":{"Ok":7}}' >&0"#;
+    let says = r#"echo '{"output":[104,105]}' >&0"#;
+    let loud = format!("{says}; {says}; {ended}");
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let pipe_of_nobody = || std::io::pipe().unwrap().1;
+    for (guest, output, status, words) in [
+        (loud.as_str(), Stdio::piped(), 7, ""),
+        (&loud, pipe_of_nobody().into(), 7, ""),
+        (&loud, full().into(), 2, "error: cannot write to standard output: No space left on device"),
+        (r#"echo '{"ended":{"Err":"cannot run a"}}' >&0"#, Stdio::piped(), 2, "error: cannot run a\n"),
+        ("exit 0", Stdio::piped(), 3, "the virtual machine has ended; its console says"),
+    ] {
+        let (_folder, mut program) = shell(&format!("{guest}; exec /bin/sleep 60"), &["--", "a"]);
+        let output = program.stdout(output).stderr(Stdio::piped()).spawn().unwrap().wait_with_output();
+        let said = Said::from(output.unwrap());
+        let err = said.err.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.status == status && err.contains(words.trim_end()), "{guest}: {}: {err}", said.status);
+        assert!(said.out.is_empty() || said.out == "hihi", "{}", said.out);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_for_a_program_in_a_guest_is_said() {
+    let (_folder, mut program) =
+        shell(r#"read input; echo '{"ended":{"Ok":0}}' >&0; exec /bin/sleep 60"#, &["--", "a"]);
+    let said = Said::from(program.stdin(File::open("/").unwrap()).output().unwrap());
+    assert_eq!(said.status, 2);
+    assert!(said.err.contains("cannot read standard input: Is a directory"), "{}", said.err);
+}
+
+#[test]
+fn a_shell_takes_nothing_that_is_for_trials() {
+    for (args, words) in [
+        (&["--jobs", "2"][..], "the argument '--shell' cannot be used with '--jobs <N>'"),
+        (&["--format", "tap"], "the argument '--shell' cannot be used with '--format <FORMAT>'"),
+        (&["t.trial.yaml"], "the argument '--shell' cannot be used with '[TRIALS]...'"),
+        (&["--kernel", "6.12", "--kernel", "6.1"], "--shell is on one kernel: --kernel 6.1 is one too many"),
+        (&["--disk", "kernels"], "cannot use the disk kernels: Is a directory"),
+        (&["--disk", "kernels:ro"], "cannot use the disk kernels: it is a folder"),
+        (&["--disk", "none"], "cannot use the disk none: No such file or directory"),
+    ] {
+        let (_folder, mut program) = shell("exit 0", args);
+        let said = Said::from(program.env("VMTESTS_TRIALS", "t.trial.yaml").output().unwrap());
+        assert_eq!(said.status, 2, "{args:?}: {}", said.err);
+        assert!(said.err.contains(words), "{args:?}: {}", said.err);
+    }
+}

@@ -10,7 +10,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MsFlags, mount, umount};
 use nix::pty::{Winsize, openpty};
 use nix::unistd::{setsid, sync};
 
@@ -37,6 +37,8 @@ struct Ends {
 pub(super) fn run(order: &Run, input: Receiver<Vec<u8>>, port: &Mutex<File>) {
     let ended = start(order).and_then(|ends| serve(ends, input, port));
     sync();
+    // Whoever still runs holds the disk, which is left as by a power cut then.
+    let _ = order.disk.map(|_| umount(DISK));
     // A host that has gone hears nothing.
     let _ = say(port, &Word::Ended(ended.map(status).map_err(|e| e.to_string())));
 }
@@ -45,7 +47,10 @@ fn start(order: &Run) -> io::Result<Ends> {
     if let Some(writable) = order.disk {
         let flags = if writable { MsFlags::empty() } else { MsFlags::MS_RDONLY };
         mount(Some(DEVICE), DISK, Some("ext4"), flags, None::<&str>).map_err(|e| {
-            io::Error::other(format!("cannot mount the disk: {e}: an image of ext4 is needed"))
+            // A journal is replayed by writing (fs/ext4/super.c, ext4_load_journal).
+            let in_use = "it was in use when its machine ended: use it once without :ro";
+            let what = if e == Errno::EROFS { in_use } else { "an image of ext4 is needed" };
+            io::Error::other(format!("cannot mount the disk: {e}: {what}"))
         })?;
     }
     let (program, arguments) = order.words.split_first().ok_or_else(|| io::Error::other("nothing to run"))?;

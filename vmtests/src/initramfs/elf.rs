@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_STRSZ, DT_STRTAB, FileHeader64};
@@ -13,6 +13,24 @@ use object::{Endianness, Object as _, ObjectSection as _};
 /// Where libraries are looked for that no program says itself.
 const FOLDERS: [&str; 6] =
     ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
+
+/// What an ELF file begins with (man 5 elf).
+const MAGIC: [u8; 4] = *b"\x7fELF";
+
+/// Whether a file is a program or a library, and no script.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(crate) fn is(path: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    let opened = fs::File::open(path).and_then(|file| file.take(4).read_to_end(&mut head));
+    opened.map_err(|e| of(path, &e))?;
+    Ok(head == MAGIC)
+}
+
+fn of(path: &Path, e: &io::Error) -> io::Error {
+    io::Error::new(e.kind(), format!("{}: {e}", path.display()))
+}
 
 /// What one file asks for.
 #[derive(Debug, Default)]
@@ -33,7 +51,7 @@ pub(crate) fn take(files: &mut Files, path: &Path) -> io::Result<()> {
     if files.contains_key(path) {
         return Ok(());
     }
-    let bytes = fs::read(path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+    let bytes = fs::read(path).map_err(|e| of(path, &e))?;
     let wrong = |e: object::Error| io::Error::other(format!("{}: {e}", path.display()));
     let Asks { interpreter, needed, folders } = asks(path, &bytes).map_err(wrong)?;
     files.insert(path.to_owned(), loaded(bytes).map_err(wrong)?);

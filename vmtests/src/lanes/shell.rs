@@ -1,9 +1,9 @@
 //! A shell in a virtual machine, or any other program, with this process's terminal or pipes.
 
 use std::env;
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, RawFd};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use nix::libc;
@@ -24,8 +24,8 @@ const PIECE: usize = 4096;
 /// What came of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// Its exit status.
-    pub status: u8,
+    /// Its exit status; or why it has none: it cannot be run, its disk is none, or this process can read or write no more.
+    pub status: Result<u8, String>,
     /// What the kernel said of its own mistakes.
     pub mistake: Option<String>,
 }
@@ -33,7 +33,7 @@ pub struct Ended {
 /// Runs a program on the first of the kernels that are wanted. Without words it is a shell. A disk is what /disk is there.
 ///
 /// # Errors
-/// What cannot be read or run, and a machine that does not come up or is lost.
+/// A machine that does not come up, with what it lacks, or that is lost.
 pub fn shell(means: &Means, words: &[String], disk: Option<&Disk>) -> Result<Ended, LaneMissing> {
     run(means, words, disk).map_err(|why| LaneMissing { lane: Lane::Vm, why: why.to_string() })
 }
@@ -51,18 +51,28 @@ fn run(means: &Means, words: &[String], disk: Option<&Disk>) -> io::Result<Ended
     let size = terminal.as_ref().map(|terminal| terminal.about.clone());
     let said = machine.run(Run { words, terminal: size, disk: disk.map(|disk| disk.writable) })?;
     let keyboard = machine.keyboard()?;
+    let (sender, unread) = mpsc::channel();
     // It reads until there is no more, or this process ends: nobody can wake it.
-    thread::spawn(move || type_to(&keyboard));
-    let ended = hear(&machine, &said);
+    thread::spawn(move || type_to(&keyboard, &sender));
+    let ended = hear(&machine, &said, &unread);
     drop(terminal);
     Ok(Ended { status: ended?, mistake: machine.finish().err() })
 }
 
-/// Hands on all that this process reads.
-fn type_to(keyboard: &Keyboard) {
+/// Hands on all that this process reads, and says why there is no more where that is no end.
+fn type_to(keyboard: &Keyboard, unread: &Sender<io::Error>) {
     let mut piece = [0; PIECE];
-    // A machine that has gone is missed by whoever listens to it.
-    while let Ok(length) = io::stdin().read(&mut piece) {
+    loop {
+        let length = match io::stdin().read(&mut piece) {
+            Ok(length) => length,
+            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            Err(e) => {
+                // Whoever listened has all that was wanted.
+                let _ = unread.send(e);
+                0
+            }
+        };
+        // A machine that has gone is missed by whoever listens to it.
         if keyboard.input(piece.get(..length).unwrap_or_default()).is_err() || length == 0 {
             break;
         }
@@ -70,14 +80,28 @@ fn type_to(keyboard: &Keyboard) {
 }
 
 /// Writes what the program writes, until it has ended.
-fn hear(machine: &Machine, said: &Receiver<Word>) -> io::Result<u8> {
-    let mut out = io::stdout();
+fn hear(
+    machine: &Machine,
+    said: &Receiver<Word>,
+    unread: &Receiver<io::Error>,
+) -> io::Result<Result<u8, String>> {
+    let mut out = Some(io::stdout());
     for word in said {
         match word {
-            // Whoever read this has seen enough; the program goes on.
-            Word::Output(bytes) => drop(out.write_all(&bytes).and_then(|()| out.flush())),
-            Word::Ended(Ok(status)) => return Ok(status),
-            Word::Ended(Err(why)) => return Err(io::Error::other(why)),
+            Word::Output(bytes) => {
+                let written =
+                    out.as_mut().map_or(Ok(()), |out| out.write_all(&bytes).and_then(|()| out.flush()));
+                match written {
+                    Ok(()) => {}
+                    // Whoever read this has seen enough; the program goes on.
+                    Err(e) if e.kind() == ErrorKind::BrokenPipe => out = None,
+                    Err(e) => return Ok(Err(format!("cannot write to standard output: {e}"))),
+                }
+            }
+            Word::Ended(ended) => {
+                let unread = unread.try_iter().next().map(|e| format!("cannot read standard input: {e}"));
+                return Ok(unread.map_or(ended, Err));
+            }
             Word::Ready(_) | Word::Said { .. } => {}
         }
     }
