@@ -19,7 +19,8 @@ use crate::plan::{NsName, Process};
 use crate::probe::NsKind;
 use crate::topology::NodeName;
 
-/// How long a container's agent may take to call: the Engine has said that it runs, and an emulated machine takes its time.
+/// How long a container's agent may take to call, which the Engine has said runs: as long as a virtual machine may be silent
+/// where nobody says (`--timeout`). In emulated ones that others left half a core it took 65 ms at most.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the kernel is asked meanwhile.
 const TICK: Duration = Duration::from_millis(5);
