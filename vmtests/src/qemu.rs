@@ -41,7 +41,7 @@ mod wire;
 pub use accel::Accel;
 pub(crate) use accel::kvm_may_run;
 pub(crate) use emulator::lock;
-pub(crate) use machine::{Keyboard, Machine, Origin};
+pub(crate) use machine::{Keyboard, Machine};
 pub(crate) use wire::Wire;
 
 /// How to get QEMU.
@@ -141,6 +141,15 @@ impl From<&str> for Disk {
     }
 }
 
+/// What became of machines that were started.
+#[derive(Debug, Default)]
+struct Past {
+    /// How many have been booted.
+    booted: AtomicU64,
+    /// What kept saved machines from being of use, or from being made.
+    remarks: Mutex<BTreeSet<String>>,
+}
+
 /// All that machines of one kind start with.
 #[derive(Debug)]
 pub(crate) struct Kit<'a> {
@@ -149,8 +158,8 @@ pub(crate) struct Kit<'a> {
     content: Arc<Content>,
     /// Where a machine of this kind is saved, by which name.
     store: Option<(Store, String)>,
-    /// How many have been booted, of this kind and of the same with other extras.
-    booted: Arc<AtomicU64>,
+    /// What became of them, and of the same with other extras.
+    past: Arc<Past>,
     /// The chance that machines of this kind began with.
     chances: Mutex<BTreeSet<[u8; 16]>>,
 }
@@ -177,17 +186,12 @@ impl<'a> Kit<'a> {
     /// What cannot be read.
     pub(crate) fn wired(&self) -> io::Result<Self> {
         let boot = Boot { extras: Extras { nic: true, ..self.boot.extras }, ..self.boot };
-        Self::of(boot, Arc::clone(&self.image), Arc::clone(&self.content), Arc::clone(&self.booted))
+        Self::of(boot, Arc::clone(&self.image), Arc::clone(&self.content), Arc::clone(&self.past))
     }
 
-    fn of(
-        boot: Boot<'a>,
-        image: Arc<[u8]>,
-        content: Arc<Content>,
-        booted: Arc<AtomicU64>,
-    ) -> io::Result<Self> {
+    fn of(boot: Boot<'a>, image: Arc<[u8]>, content: Arc<Content>, past: Arc<Past>) -> io::Result<Self> {
         let folder = boot.saved.filter(|_| boot.accel == Accel::Tcg && boot.keep.is_none());
-        let mut kit = Self { boot, image, content, store: None, booted, chances: Mutex::default() };
+        let mut kit = Self { boot, image, content, store: None, past, chances: Mutex::default() };
         if let Some(folder) = folder {
             kit.store = Some((Store::new(folder.to_owned(), MEMORY), kit.name()?));
         }
@@ -222,14 +226,25 @@ impl<'a> Kit<'a> {
             store.find(name).and_then(|found| found.map(|saved| self.restore(wire, &saved)).transpose());
         match restored {
             Ok(Some(machine)) => Ok(machine),
-            Ok(None) => self.boot_and_save(outside, None),
+            Ok(None) => self.boot_and_save(outside, store, name),
             Err(why) => {
                 store.remove(name);
                 let why = why.to_string();
                 let first = why.lines().next().unwrap_or_default();
-                self.boot_and_save(outside, Some(format!("the saved machine was of no use: {first}")))
+                self.remark(format!("the saved machine was of no use: {first}"));
+                self.boot_and_save(outside, store, name)
             }
         }
+    }
+
+    fn remark(&self, words: String) {
+        lock(&self.past.remarks).insert(words);
+    }
+
+    /// What kept saved machines from being of use, or from being made: one remark behind another.
+    pub(crate) fn remarks(&self) -> Option<String> {
+        let remarks = lock(&self.past.remarks).iter().cloned().collect::<Vec<_>>().join("; ");
+        (!remarks.is_empty()).then_some(remarks)
     }
 
     /// Boots a machine, whatever is saved, and saves none. The machine ends with the thread that calls this.
@@ -241,16 +256,13 @@ impl<'a> Kit<'a> {
     }
 
     /// Boots a machine and saves it.
-    fn boot_and_save(&self, outside: Outside<'_>, remark: Option<String>) -> io::Result<Machine> {
+    fn boot_and_save(&self, outside: Outside<'_>, store: &Store, name: &str) -> io::Result<Machine> {
         let (memory, (ours, theirs)) = (in_memory(c"memory", &[])?, UnixStream::pair()?);
         memory.set_len(MEMORY)?;
-        let mut machine = self.boot_of(outside, Some((memory.try_clone()?, theirs)))?;
-        let unsaved = match &self.store {
-            Some((store, name)) => save(ours, self.boot.limit, store, name, &memory)?,
-            None => None,
-        };
-        let remarks: Vec<String> = remark.into_iter().chain(unsaved).collect();
-        machine.origin = Origin::Booted((!remarks.is_empty()).then(|| remarks.join("; ")));
+        let machine = self.boot_of(outside, Some((memory.try_clone()?, theirs)))?;
+        save(ours, self.boot.limit, store, name, &memory)?
+            .into_iter()
+            .for_each(|unsaved| self.remark(unsaved));
         Ok(machine)
     }
 
@@ -289,7 +301,7 @@ impl<'a> Kit<'a> {
     /// Where the next machine leaves what it has to leave: the first in the folder itself, others in one with their number.
     fn keep(&self) -> Option<PathBuf> {
         let folder = self.boot.keep?;
-        let number = self.booted.fetch_add(1, Ordering::Relaxed);
+        let number = self.past.booted.fetch_add(1, Ordering::Relaxed);
         Some(if number == 0 { folder.to_owned() } else { folder.join(number.to_string()) })
     }
 
@@ -332,7 +344,7 @@ impl<'a> Kit<'a> {
         }
         self.alone(&machine)?;
         machine.limit = self.boot.limit;
-        machine.origin = Origin::Restored;
+        machine.restored = true;
         Ok(machine)
     }
 }

@@ -74,7 +74,7 @@ pub struct Up {
     pub no_kvm: Option<String>,
     /// Whether it is a copy of a saved one. Else its kernel was booted.
     pub restored: bool,
-    /// What kept a saved machine from being of use, or from being made.
+    /// What kept a saved machine from being of use, or from being made: its own, or one for a trial alone.
     pub remark: Option<String>,
     /// From the start to its first word.
     pub boot: Duration,

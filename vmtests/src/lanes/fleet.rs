@@ -12,7 +12,7 @@ use super::apart::Apart;
 use super::vm::{Elsewhere, Lost};
 use super::{LaneMissing, Means, Ran, on, spread};
 use crate::kernels::{self, Kernel};
-use crate::qemu::{Accel, Boot, Extras, Kit, Origin, kvm_may_run, lock};
+use crate::qemu::{Accel, Boot, Extras, Kit, kvm_may_run, lock};
 use crate::report::{Column, Machine, Up};
 
 /// How long a machine that the processor itself runs may take to come up, before it is taken for one that hangs.
@@ -125,16 +125,12 @@ fn serve(trials: &[Trial], kernel: &Kernel, (accel, no_kvm): &Chosen, means: &Me
         ran
     });
     let hello = elsewhere.hello();
-    let (restored, remark) = match elsewhere.origin() {
-        Origin::Booted(remark) => (false, remark.clone()),
-        Origin::Restored => (true, None),
-    };
     let up = Up {
         release: hello.release.clone(),
         accel: *accel,
         no_kvm: no_kvm.clone(),
-        restored,
-        remark,
+        restored: elsewhere.restored(),
+        remark: kit.remarks(),
         boot: came - began,
         first: first.into_inner().unwrap_or_default(),
         served: came.elapsed(),

@@ -10,7 +10,7 @@ use seatrial_core::topology::trial::{Lane, Place, Trial};
 
 use super::ground::{Ground, Standing, engine};
 use crate::channel::{Hello, What};
-use crate::qemu::{self, Kit, Machine, Origin};
+use crate::qemu::{self, Kit, Machine};
 
 /// Whether machines can be booted here.
 pub(super) fn available() -> io::Result<()> {
@@ -41,9 +41,9 @@ impl Elsewhere {
         self.machine.finish()
     }
 
-    /// How it came up.
-    pub(super) const fn origin(&self) -> &Origin {
-        self.machine.origin()
+    /// Whether it is a copy of one that was saved.
+    pub(super) const fn restored(&self) -> bool {
+        self.machine.restored()
     }
 
     /// What it said when it came up.

@@ -29,16 +29,8 @@ pub(crate) struct Machine {
     stages: AtomicU64,
     pub(super) hello: Hello,
     pub(super) limit: Duration,
-    pub(super) origin: Origin,
-}
-
-/// How a machine came up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Its kernel was booted; and what kept a saved machine from being of use, or from being made.
-    Booted(Option<String>),
-    /// It is a copy of one that was saved.
-    Restored,
+    /// Whether it is a copy of one that was saved.
+    pub(super) restored: bool,
 }
 
 /// A machine that has been started, and has said nothing yet.
@@ -95,7 +87,7 @@ impl<'a> Start<'a> {
                 stages: AtomicU64::new(0),
                 hello,
                 limit,
-                origin: Origin::Booted(None),
+                restored: false,
             }),
             Err(silence) => {
                 let status = self.emulator.end()?;
@@ -114,9 +106,9 @@ impl<'a> Start<'a> {
 }
 
 impl Machine {
-    /// How it came up.
-    pub(crate) const fn origin(&self) -> &Origin {
-        &self.origin
+    /// Whether it is a copy of one that was saved; else it was booted.
+    pub(crate) const fn restored(&self) -> bool {
+        self.restored
     }
 
     /// What the guest said when it came up.
