@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
 # Runs trials with a real Docker Engine inside virtual machines: scripts/docker-vm.sh [ENGINE [KERNEL…]] [-- PATH…]
-# Without an ENGINE 28.5, without a KERNEL 6.1 and 7.3, without a PATH a trial of no network and one of published ports. Making the Engine's root and its image needs root. What cannot be had is reported, and fails nothing.
+# Without an ENGINE 28.5, without a KERNEL 6.1 and 7.3, without a PATH a trial of no network and one of published ports.
+# Making the Engine's root and its image needs root. An Engine, a tool or a kernel that cannot be had is said to be skipped;
+# what is tried and does not hold fails this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/wanted.sh
+. scripts/wanted.sh
 
 words=()
 while [ "$#" -gt 0 ] && [ "$1" != -- ]; do
@@ -24,7 +28,8 @@ skipped() { printf 'SKIPPED Engine %s on a kernel of its own: %s\n' "$engine" "$
 command -v mkfs.ext4 >/dev/null || skipped 'mkfs.ext4 is missing: install e2fsprogs'
 export SEATRIAL_ENGINES=${SEATRIAL_ENGINES:-${XDG_CACHE_HOME:-$HOME/.cache}/seatrial/engines}
 said=$(scripts/reference-engines.sh "$engine" 2>&1) || skipped "$(tail -n 1 <<<"$said")"
-scripts/kernels.sh "${kernels[@]}"
+wanted "${kernels[@]}"
+[ "${#versions[@]}" -gt 0 ] || exit 0
 
 # The image is made once, and has its name when it is whole.
 image=$SEATRIAL_ENGINES/$engine.ext4
@@ -38,7 +43,7 @@ if [ ! -e "$image" ] || [ "$SEATRIAL_ENGINES/$engine" -nt "$image" ]; then
 fi
 
 cargo build --quiet --locked -p seatrial
-for kernel in "${kernels[@]}"; do
+for kernel in "${versions[@]}"; do
     tar -c fixtures | target/debug/vmtests --shell --kernel "$kernel" --disk "$image:ro" -- sh -c '
         tar -x -C /tmp && cd /tmp || exit
         uname -r

@@ -4,6 +4,8 @@
 # bridge, host, none, published ports, host.docker.internal.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/wanted.sh
+. scripts/wanted.sh
 
 versions=()
 while [ "$#" -gt 0 ] && [ "$1" != -- ]; do
@@ -16,19 +18,12 @@ paths=("$@")
     paths+=("fixtures/trials/$group")
 done
 
-scripts/kernels.sh "${versions[@]}"
-folder=${SEATRIAL_KERNELS:-${XDG_CACHE_HOME:-$HOME/.cache}/seatrial/kernels}
-mapfile -t here < <(sed -n 's/.*"version": "\([^"]*\)".*/\1/p' "$folder/manifest.json")
-[ "${#versions[@]}" -gt 0 ] || versions=("${here[@]}")
+wanted "${versions[@]}"
+[ "${#versions[@]}" -gt 0 ] || exit 0
 kernels=()
 for version in "${versions[@]}"; do
-    if [[ " ${here[*]} " = *" $version "* ]]; then
-        kernels+=(--kernel "$version")
-    else
-        printf 'SKIPPED kernel %s: it is not to be had\n' "$version"
-    fi
+    kernels+=(--kernel "$version")
 done
-[ "${#kernels[@]}" -gt 0 ] || exit 0
 
 cargo build --quiet --locked -p seatrial
 exec target/debug/vmtests "${paths[@]}" "${kernels[@]}"
