@@ -3,37 +3,12 @@
 # shellcheck shell=bash
 set -euo pipefail
 
-docker() { chroot /client /usr/bin/docker "$@"; }
+# shellcheck source=scripts/capture-docker/machine.sh
+. /capture/machine.sh
 
 # setup.sh says what else the Engine is started with, and what stood there before it, where it is not this.
 flags=()
 before() { :; }
-
-make_host() {
-    hostname dockhost
-    ip link set lo up
-    ip netns add lan
-    ip link add eth0 type veth peer name lan0 netns lan
-    ip address add 203.0.113.10/24 dev eth0
-    ip link set eth0 up
-    ip -n lan address add 203.0.113.50/24 dev lan0
-    ip -n lan link set lan0 up
-    ip -n lan link set lo up
-    ip route add default via 203.0.113.1
-    rm -f /etc/resolv.conf
-    echo 'nameserver 192.0.2.53' >/etc/resolv.conf
-}
-
-make_image() {
-    for _ in $(seq 200); do
-        docker info >/dev/null 2>&1 && break
-        sleep 0.1
-    done
-    mkdir -p /tmp/image/bin
-    cp "$(command -v busybox)" /tmp/image/bin/
-    for applet in sh sleep httpd; do ln -s busybox "/tmp/image/bin/$applet"; done
-    tar -C /tmp/image -c . | docker import - bb:1 >/dev/null
-}
 
 # serve NAME PORT [OPTION…]: a container that answers on a port.
 serve() {
@@ -68,11 +43,12 @@ try() {
     inside "$1" timeout 1 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$2" "$3" 2>/dev/null
 }
 
-make_host
+make_machine 203.0.113.50/24
 # shellcheck source=/dev/null
 . /setup/setup.sh
 before
 dockerd "${flags[@]}" >/tmp/dockerd.log 2>&1 &
+await_engine $! || { cat /tmp/dockerd.log >&2; exit 1; }
 make_image
 setup
 # Until addresses are no longer tried out (duplicate address detection), the kernel itself changes what stands.

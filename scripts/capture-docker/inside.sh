@@ -3,6 +3,8 @@
 # shellcheck shell=bash
 set -euo pipefail
 engine=$1 flags=$2
+# shellcheck source=scripts/capture-docker/machine.sh
+. /capture/machine.sh
 # shellcheck source=scripts/capture-docker/world.sh
 . /capture/world.sh
 # shellcheck source=scripts/capture-docker/resolv.sh
@@ -19,18 +21,8 @@ daemon_flags() {
 HOST_V6=0 IPFWD=0 WSL2=0
 eval "$(given host)"
 
-docker() { chroot /client /usr/bin/docker "$@"; }
-
 make_host() {
-    hostname dockhost
-    ip link set lo up
-    ip netns add lan
-    ip link add eth0 type veth peer name lan0 netns lan
-    ip address add 203.0.113.10/24 dev eth0
-    ip link set eth0 up
-    ip -n lan address add 203.0.113.1/24 dev lan0
-    ip -n lan link set lan0 up
-    ip route add default via 203.0.113.1
+    make_machine 203.0.113.1/24
     if [ "$HOST_V6" = 1 ]; then
         ip -n lan address add 2001:db8:203::1/64 dev lan0 nodad
         ip address add 2001:db8:203::10/64 dev eth0 nodad
@@ -45,8 +37,6 @@ make_host() {
     echo "$IPFWD" >/proc/sys/net/ipv4/ip_forward
     echo 0 >/proc/sys/net/ipv6/conf/all/forwarding
     echo 0 >/proc/sys/net/ipv6/conf/default/forwarding
-    # A symbolic link in some roots.
-    rm -f /etc/resolv.conf
     printf 'nameserver 192.0.2.53\nsearch example.org\noptions timeout:3\n' >/etc/resolv.conf
     printf '127.0.0.1\tlocalhost\n127.0.1.1\tdockhost\n::1\tlocalhost ip6-localhost ip6-loopback\n203.0.113.1\trouter\n' >/etc/hosts
 }
@@ -56,16 +46,9 @@ start_engine() {
     [ -s /etc/docker/daemon.json ] || rm /etc/docker/daemon.json
     # shellcheck disable=SC2046 # flags are words
     dockerd $(daemon_flags) >/tmp/dockerd.log 2>&1 &
-    for _ in $(seq 200); do
-        docker info >/dev/null 2>&1 && break
-        # A file that says what it does not know ends it.
-        kill -0 $! 2>/dev/null || refused_by /tmp/dockerd.log 'following directives .*'
-        sleep 0.1
-    done
-    mkdir -p /tmp/image/bin
-    cp "$(command -v busybox)" /tmp/image/bin/
-    for applet in sh sleep cat; do ln -s busybox "/tmp/image/bin/$applet"; done
-    tar -C /tmp/image -c . | docker import - bb:1 >/dev/null
+    # A file with a key that it does not know ends it.
+    await_engine $! || refused_by /tmp/dockerd.log 'following directives .*'
+    make_image
 }
 
 compose() { docker compose --project-directory /topology -f /topology/compose.yaml "$@"; }
