@@ -118,7 +118,9 @@ impl World {
         {
             return;
         }
-        let (src, to) = (stack.is_local(bad.dst).then_some(bad.dst), bad.src);
+        // ::1 answers nobody who is elsewhere (`ipv6_chk_addr`: an address of one device's own).
+        let answers = bad.dst.is_ipv4() || !bad.dst.is_loopback() || stack.is_local(bad.src);
+        let (src, to) = ((stack.is_local(bad.dst) && answers).then_some(bad.dst), bad.src);
         let (kind, code, mtu) = reason.numbers(bad.family());
         let error = Icmp::Error { kind, code, mtu, quoted: quote(bad) };
         let answer = packet(src.unwrap_or(bad.dst), bad.src, stack.settings.ttl, L4::Icmp(error));

@@ -131,7 +131,9 @@ impl World {
             let key = if packet.family() == Family::V4 { "ipv4.conf" } else { "ipv6.conf" };
             format!("{} is not {}'s, and net.{key}.{name}.forwarding is 0", packet.dst, stack.name)
         };
-        let Some(path) = self.route(ns, &Flow::of(packet).by(name)) else {
+        // Where DNAT leads there: the kernel looks for such an address on that device alone (`rt6_need_strict`).
+        let elsewhere = packet.family() == Family::V6 && packet.dst.is_loopback() && dev != stack.loopback;
+        let Some(path) = self.route(ns, &Flow::of(packet).by(name)).filter(|_| !elsewhere) else {
             let why = format!("{} has no route to {}", stack.name, packet.dst);
             return match (forwards, packet.family()) {
                 (true, _) | (false, Family::V6) => Input::Unreachable { why },
@@ -157,7 +159,7 @@ impl World {
     }
 }
 
-/// Addresses that no packet from outside may have (F5, V2).
+/// IPv4 addresses that no packet from outside may have (F5); IPv6's are looked at before PREROUTING (V2).
 fn martian(localnet: bool, packet: &Packet, name: &IfName) -> Option<(DropReason, String)> {
     let (src, dst) = (packet.src, packet.dst);
     match (src, dst) {
@@ -176,9 +178,6 @@ fn martian(localnet: bool, packet: &Packet, name: &IfName) -> Option<(DropReason
                     format!("{a} is a loopback address, and {name} has route_localnet=0"),
                 )
             })
-        }
-        (IpAddr::V6(s), IpAddr::V6(d)) if s.is_loopback() || d.is_loopback() || s.is_multicast() => {
-            Some((DropReason::IpInAddrErrors, format!("{src} to {dst} cannot come in by {name}")))
         }
         (IpAddr::V6(_), IpAddr::V6(_)) | (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
             None
