@@ -74,14 +74,41 @@ const TYPED: &[&str] = &[
 const PLUGINS: [&str; 4] =
     ["/usr/lib/x86_64-linux-gnu/xtables", "/usr/lib64/xtables", "/usr/lib/xtables", "/lib/xtables"];
 /// What libc reads, as Debian has it: names are looked for in /etc/hosts first, and may have several addresses there; nft
-/// takes protocols by name.
-pub(crate) const ETC: [(&str, &str); 5] = [
+/// takes protocols and services by name.
+pub(crate) const ETC: [(&str, &str); 6] = [
     ("passwd", "root:x:0:0:root:/root:/bin/sh\n"),
     ("group", "root:x:0:\n"),
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
     ("host.conf", "multi on\n"),
     ("protocols", "icmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6-icmp 58 IPv6-ICMP\nsctp 132 SCTP\n"),
+    ("services", SERVICES),
 ];
+
+/// The services that plans know by name.
+const SERVICES: &str = "\
+    ftp 21/tcp\nftp 21/udp\n\
+    ssh 22/tcp\nssh 22/udp\n\
+    telnet 23/tcp\ntelnet 23/udp\n\
+    smtp 25/tcp\nsmtp 25/udp\n\
+    domain 53/tcp\ndomain 53/udp\n\
+    bootps 67/tcp\nbootps 67/udp\n\
+    bootpc 68/tcp\nbootpc 68/udp\n\
+    tftp 69/tcp\ntftp 69/udp\n\
+    http 80/tcp\nhttp 80/udp\n\
+    pop3 110/tcp\npop3 110/udp\n\
+    ntp 123/tcp\nntp 123/udp\n\
+    netbios-ns 137/tcp\nnetbios-ns 137/udp\n\
+    imap2 143/tcp\nimap2 143/udp\n\
+    snmp 161/tcp\nsnmp 161/udp\n\
+    ldap 389/tcp\nldap 389/udp\n\
+    https 443/tcp\nhttps 443/udp\n\
+    submission 587/tcp\nsubmission 587/udp\n\
+    ldaps 636/tcp\nldaps 636/udp\n\
+    imaps 993/tcp\nimaps 993/udp\n\
+    pop3s 995/tcp\npop3s 995/udp\n\
+    mysql 3306/tcp\nmysql 3306/udp\n\
+    postgresql 5432/tcp\npostgresql 5432/udp\n\
+    mdns 5353/tcp\nmdns 5353/udp\n";
 
 /// What an initramfs is made of.
 #[derive(Debug)]

@@ -13,10 +13,11 @@ use super::elf;
 use crate::qemu::Extras;
 
 /// What plans and their rules need, and what the guest's port needs. What a kernel has built in, or has not, is not there.
-const WANTED: [&str; 64] = [
+const WANTED: [&str; 71] = [
     "virtio_pci",
     "virtio_console",
     "virtio_rng",
+    "crc32c_generic",
     "bridge",
     "veth",
     "dummy",
@@ -57,10 +58,15 @@ const WANTED: [&str; 64] = [
     "nft_compat",
     "nft_counter",
     "nf_log_syslog",
+    "nf_log_ipv4",
+    "nf_log_ipv6",
+    "ip_tables",
+    "ip6_tables",
     "xt_addrtype",
     "xt_comment",
     "xt_conntrack",
     "xt_connmark",
+    "xt_hl",
     "xt_limit",
     "xt_LOG",
     "xt_mark",
@@ -76,6 +82,7 @@ const WANTED: [&str; 64] = [
     "xt_CHECKSUM",
     "xt_recent",
     "xt_rpfilter",
+    "ip6t_rt",
     "ipt_REJECT",
     "ip6t_REJECT",
 ];
