@@ -217,7 +217,7 @@ fn request(
             ipam.request_predefined(family, Some(subnet.prefix_len()), reserved)
         }
         Some((subnet, range)) => ipam.request_pool(subnet, range),
-        None if !ipam.has_predefined(family) => {
+        None if family == Family::V6 && !ipam.has_predefined(family) => {
             return Err(Diagnostic::new(at.clone(), NO_IPV6_POOL).expected("an IPv6 'subnet' in 'ipam'"));
         }
         None => ipam.request_predefined(family, None, reserved),
