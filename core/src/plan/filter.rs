@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::container::{Ctr, Endpoint};
 use super::dockerd::Dockerd;
-use super::firewall::{EndpointRules, FamilyRules, Firewall, LinkRules, NetworkRules, PortRules};
+use super::firewall::{EndpointRules, FamilyRules, Firewall, LinkRules, MIRROR, NetworkRules, PortRules};
 use super::network::Net;
 use super::publish::Binding;
 use crate::addr::{Family, IpNet, Transport};
@@ -48,7 +48,7 @@ pub(super) fn check_backend(host: &Host) -> Result<(), Diagnostic> {
 /// Whether the host is a guest of WSL2 whose network mirrors that of Windows, and the Engine minds: it knows by the device
 /// and by `/usr/bin/wslinfo` (moby#48514).
 fn is_mirrored(host: &Host) -> bool {
-    let has = host.machine.interfaces.keys().any(|device| device.as_str() == "loopback0");
+    let has = host.machine.interfaces.keys().any(|device| device.as_str() == MIRROR);
     has && host.engine.is_at_least(27, 3)
 }
 

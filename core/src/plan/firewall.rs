@@ -28,6 +28,9 @@ mod tables;
 pub use resolver::resolver;
 use tables::Tables;
 
+/// The device by which Windows reaches a guest of WSL2 whose network mirrors its own.
+pub(super) const MIRROR: &str = "loopback0";
+
 /// What an event does to the rules of one family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Edits {

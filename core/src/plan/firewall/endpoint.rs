@@ -3,14 +3,11 @@
 use std::net::IpAddr;
 
 use super::tables::{Edit, from, not_from, to};
-use super::{FamilyRules, Firewall, LinkRules, NetworkRules, PortRules};
+use super::{FamilyRules, Firewall, LinkRules, MIRROR, NetworkRules, PortRules};
 use crate::addr::{Family, IpNet, PortRange, Transport};
 use crate::engine::{DirectAccess, Filter};
 use crate::rules::{Is, Match, NatRange, PortMap, PortsMatch, Protocol, Target, TcpMatch};
 use crate::topology::GatewayMode;
-
-/// The device by which Windows reaches a guest whose network mirrors its own.
-const MIRROR: &str = "loopback0";
 
 impl Firewall {
     /// A published port leads to the container, and is open there (`setPerPortIptables`).
